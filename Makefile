@@ -1,0 +1,46 @@
+# Each target needs `make` and `python3` (3.11 or later) and sets up by itself what it needs; nothing is installed twice.
+.PHONY: demo test check peers docs bench format clean
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+PEERS := .venv-peers/installed
+
+demo: $(STAMP)                     ## check, SFT, DPO, live metrics, adapter: the whole product on this machine
+	$(BIN)/preftune demo
+
+test: $(STAMP)                     ## the tests; no network once installed
+	$(BIN)/pytest -n 2
+
+check: $(STAMP)                    ## format, lint, types, layers, tests with coverage
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/coverage erase
+	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest -n 2
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+peers: $(PEERS)                    ## tests against other projects' packages, in an environment of their own
+	.venv-peers/bin/pytest -n 0 tests/peers
+
+format: $(STAMP)                   ## rewrite the code in the house's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "preftune needs Python 3.11 or later; found " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev -e '.[local]'
+	touch $@
+
+$(PEERS): pyproject.toml tests/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r tests/peers/requirements.txt -e '.[local]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-peers .coverage* .mypy_cache .ruff_cache .pytest_cache

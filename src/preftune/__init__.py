@@ -1,0 +1,60 @@
+"""Preference fine-tuning (DPO) over a hosted API, or over the one that runs on your own machine.
+
+The public names are bound on first use, so that importing the package costs nothing.
+"""
+
+__version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from preftune import errors as errors
+    from preftune import losses as losses
+    from preftune import pairs as pairs
+    from preftune import runs as runs
+    from preftune.api.config import SFT as SFT
+    from preftune.api.config import FullFineTuning as FullFineTuning
+    from preftune.api.config import JobConfig as JobConfig
+    from preftune.api.config import LoRA as LoRA
+    from preftune.client.clients import AsyncClient as AsyncClient
+    from preftune.client.clients import Client as Client
+    from preftune.local.serve import LocalServer as LocalServer
+    from preftune.losses.method import DPO as DPO
+    from preftune.pairs.check import check as check
+    from preftune.pairs.convert import convert as convert
+    from preftune.recipes.sft_then_dpo import sft_then_dpo as sft_then_dpo
+    from preftune.runs.diagnose import diagnose as diagnose
+
+_HOMES = {
+    "AsyncClient": "preftune.client.clients",
+    "Client": "preftune.client.clients",
+    "DPO": "preftune.losses.method",
+    "FullFineTuning": "preftune.api.config",
+    "JobConfig": "preftune.api.config",
+    "LoRA": "preftune.api.config",
+    "LocalServer": "preftune.local.serve",
+    "SFT": "preftune.api.config",
+    "check": "preftune.pairs.check",
+    "convert": "preftune.pairs.convert",
+    "diagnose": "preftune.runs.diagnose",
+    "sft_then_dpo": "preftune.recipes.sft_then_dpo",
+}
+_ROOMS = ("errors", "losses", "pairs", "runs")
+
+__all__ = [*_HOMES, *_ROOMS]
+
+if not TYPE_CHECKING:  # a checker that saw this would let every misspelt name pass
+
+    def __getattr__(name):  # noqa: ANN001, ANN202 - hidden from type checkers
+        from importlib import import_module  # noqa: PLC0415 - first use only
+
+        if name in _HOMES:
+            value = getattr(import_module(_HOMES[name]), name)
+        elif name in _ROOMS:
+            value = import_module(f"preftune.{name}")
+        else:
+            raise AttributeError(f"module 'preftune' has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__():  # noqa: ANN202
+        return sorted({*globals(), *__all__})

@@ -1,0 +1,321 @@
+"""What a job is asked to do: typed, checked, in the nested form of the wire or flat as keywords.
+
+Field names are the wire's, since the hosted documentation is their manual. Bounds are the documented ones; a model's own
+limits are the server's to say. Source: docs/wire.md, Create and Hyper-parameters.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from preftune.errors import ConfigError, ConfigWarning
+from preftune.losses.method import DPO, Finite, Knobs, NotNegative, Positive, unknown_key
+
+__all__ = ["DPO", "SFT", "CosineSchedule", "FullFineTuning", "JobConfig", "LinearSchedule", "LoRA", "MultimodalParams"]
+
+Share: TypeAlias = Annotated[Finite, Field(ge=0, le=1)]
+MAX_SUFFIX = 64  # the quickstart's figure; the command line's help says 40
+
+
+class SFT(Knobs):
+    """Supervised fine-tuning; `train_on_inputs` says whether the prompt's tokens are learned too."""
+
+    method: Literal["sft"] = Field("sft", repr=False)
+    train_on_inputs: bool | Literal["auto"] = "auto"
+
+
+class LoRA(Knobs):
+    """A low-rank adapter; a rank or alpha of None leaves the choice to the model's limits."""
+
+    type: Literal["Lora"] = Field("Lora", repr=False)
+    lora_r: Annotated[int, Field(ge=1, le=64)] | None = None
+    lora_alpha: Annotated[int, Field(ge=1)] | None = None
+    lora_dropout: Annotated[Finite, Field(ge=0, lt=1)] = 0.0
+    lora_trainable_modules: str = "all-linear"
+
+
+class FullFineTuning(Knobs):
+    """All weights are trained."""
+
+    type: Literal["Full"] = Field("Full", repr=False)
+
+
+class LinearSchedule(Knobs):
+    """The rate falls linearly to `min_lr_ratio` of its peak."""
+
+    lr_scheduler_type: Literal["linear"] = Field("linear", repr=False)
+    min_lr_ratio: Share = 0.0
+
+
+class CosineSchedule(Knobs):
+    """The rate falls along a cosine of `num_cycles` cycles to `min_lr_ratio` of its peak."""
+
+    lr_scheduler_type: Literal["cosine"] = Field("cosine", repr=False)
+    min_lr_ratio: Share = 0.0
+    num_cycles: Positive = 0.5
+
+
+class MultimodalParams(Knobs):
+    """Whether the vision part of the model is trained."""
+
+    train_vision: bool = False
+
+
+Method: TypeAlias = Annotated[SFT | DPO, Field(discriminator="method")]
+TrainingType: TypeAlias = Annotated[LoRA | FullFineTuning, Field(discriminator="type")]
+Schedule: TypeAlias = Annotated[LinearSchedule | CosineSchedule, Field(discriminator="lr_scheduler_type")]
+
+# flat keyword: the block that it belongs to; knobs of a method decide nothing about which method it is
+FLAT: Mapping[str, str] = (
+    dict.fromkeys([name for name in DPO.model_fields if name != "method"], "training_method")
+    | dict.fromkeys([name for name in LoRA.model_fields if name != "type"], "training_type")
+    | dict.fromkeys(["lr_scheduler_type", "min_lr_ratio", "num_cycles"], "lr_scheduler")
+    | {"train_vision": "multimodal_params"}
+)
+_TAGS = {"training_method": "method", "training_type": "type", "lr_scheduler": "lr_scheduler_type"}
+_ALIASES = {"wandb_api_key": "wandb_key", "scheduler_num_cycles": "num_cycles"}  # the other names that sources use
+
+
+class JobConfig(Knobs):
+    """A training job. Exactly one of `model` and `from_checkpoint` (`ft-…[:step]` or an output name) is given.
+
+    Warns (ConfigWarning) about what is legal and probably not wanted; raises pydantic's ValidationError, a ValueError,
+    about what is not legal. Files may be missing here: `create` and `sft_then_dpo` fill or ask for them.
+    """
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # the input may hold a W&B key or a token
+
+    model: str | None = None
+    from_checkpoint: str | None = None
+    training_file: str | None = None
+    validation_file: str | None = None
+    training_method: Method = SFT()
+    training_type: TrainingType | None = None
+    train_on_inputs: bool | Literal["auto"] | None = None  # the deprecated top-level name; SFT takes it over
+    packing: bool = True
+    max_seq_length: Annotated[int, Field(ge=1)] | None = None
+    n_epochs: Annotated[int, Field(ge=1, le=20)] = 1
+    n_checkpoints: Annotated[int, Field(ge=1)] = 1
+    n_evals: Annotated[int, Field(ge=0, le=100)] = 0
+    batch_size: Annotated[int, Field(ge=1)] | Literal["max"] = "max"
+    gradient_accumulation_steps: Annotated[int, Field(ge=1)] | None = None
+    learning_rate: Annotated[Finite, Field(ge=1e-8, le=0.01)] = 1e-5
+    lr_scheduler: Schedule = CosineSchedule()
+    warmup_ratio: Share = 0.0
+    max_grad_norm: NotNegative = 1.0
+    weight_decay: NotNegative = 0.0
+    random_seed: Annotated[int, Field(ge=0)] | None = None
+    suffix: Annotated[str, Field(max_length=MAX_SUFFIX)] | None = None
+    early_stopping_enabled: bool = False
+    early_stopping_patience: Annotated[int, Field(ge=1)] = 2
+    early_stopping_min_delta: NotNegative = 0.0
+    early_stopping_warmup_evals: Annotated[int, Field(ge=0)] = 1
+    multimodal_params: MultimodalParams | None = None
+    wandb_key: str | None = Field(None, repr=False)
+    wandb_base_url: str | None = None
+    wandb_project_name: str | None = None
+    wandb_name: str | None = None
+    wandb_entity: str | None = None
+    from_hf_model: str | None = None
+    hf_model_revision: str | None = None
+    hf_api_token: str | None = Field(None, repr=False)
+    hf_output_repo_name: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nest(cls, data: object) -> object:
+        """Bring the flat form into the nested one, and leave the nested one as it is."""
+        return nested(data) if isinstance(data, Mapping) else data
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        _refuse(bool(self.model) == bool(self.from_checkpoint), self._model_message())
+        _refuse(
+            bool(self.from_hf_model and self.from_checkpoint),
+            "from_hf_model and from_checkpoint exclude each other; keep one of them",
+        )
+        _refuse(
+            bool(self.hf_model_revision and not self.from_hf_model),
+            "hf_model_revision needs from_hf_model; name the model, or drop the revision",
+        )
+        _refuse(
+            bool(self.training_file and self.n_evals and not self.validation_file),
+            f"n_evals is {self.n_evals}, but there is no validation_file to evaluate on; give one, or set n_evals to 0",
+        )
+        _refuse(
+            not self.packing and self.max_seq_length is None,
+            "packing is False, but max_seq_length is not set; rows are padded to it, so give it",
+        )
+        self._check_early_stopping()
+        self._warn()
+        return self
+
+    def _model_message(self) -> str:
+        found = "both" if self.model else "neither"
+        return f"expected exactly one of model and from_checkpoint, found {found}; a checkpoint brings its model along"
+
+    def _check_early_stopping(self) -> None:
+        if not self.early_stopping_enabled:
+            return
+        needed = self.early_stopping_patience + self.early_stopping_warmup_evals + 1
+        _refuse(
+            self.n_evals < needed,
+            f"early stopping needs n_evals of at least {needed} (patience + warm-up + 1), found {self.n_evals}; raise n_evals",
+        )
+        _refuse(
+            bool(self.training_file and not self.validation_file),
+            "early stopping watches the validation loss, but there is no validation_file; give one",
+        )
+
+    def _warn(self) -> None:
+        sentences = self.training_method.advice() if isinstance(self.training_method, DPO) else []
+        if isinstance(self.training_method, DPO) and self.train_on_inputs is not None:
+            sentences.append("train_on_inputs is ignored by preference tuning, which scores answers alone; it is not sent")
+        for sentence in sentences:
+            warnings.warn(sentence, ConfigWarning, stacklevel=_outside())
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Show what was set; the rest is the documented default."""
+        yield from ((name, value) for name, value in super().__repr_args__() if name in self.model_fields_set)
+
+    def replace(self, **fields: Any) -> JobConfig:
+        """Return a copy with other values, checked anew; flat keywords work as in the constructor."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return JobConfig(**{**given, **fields})
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the body of the create request: what is None is left out, secrets are included."""
+        body = self.model_dump(exclude_none=True, exclude={"training_method", "lr_scheduler", "train_on_inputs"})
+        if not self.early_stopping_enabled:
+            for name in ("early_stopping_patience", "early_stopping_min_delta", "early_stopping_warmup_evals"):
+                body.pop(name)
+        schedule = self.lr_scheduler.model_dump()
+        kind = schedule.pop("lr_scheduler_type")
+        body["lr_scheduler"] = {"lr_scheduler_type": kind, "lr_scheduler_args": schedule}
+        body["training_method"] = method_to_wire(self.training_method)
+        return body
+
+    def explain(self) -> str:
+        """Return the effective loss in words and formula, and what is implied or ignored and why."""
+        from preftune.api.explain import explain  # noqa: PLC0415 - explain reads this class
+
+        return explain(self)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> JobConfig:
+        """Return the configuration in a .json or .toml file. Raises ConfigError, naming file and field."""
+        path = Path(path)
+        try:
+            return cls(**_load(path))
+        except ValidationError as error:
+            raise ConfigError(f"{path}: {first_fault(error)}") from None
+
+
+def method_to_wire(method: SFT | DPO) -> dict[str, Any]:
+    """Return the training_method block: SimPO carries the two switches it implies, knobs at 0 are left out."""
+    block = method.model_dump()
+    if isinstance(method, DPO):
+        block |= {
+            "dpo_normalize_logratios_by_length": method.is_normalized,
+            "dpo_reference_free": method.is_reference_free,
+        }
+        block = {name: value for name, value in block.items() if name not in ("rpo_alpha", "simpo_gamma") or value}
+    return block
+
+
+def nested(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields in the nested form, whatever mixture of both forms came; raise pydantic's error for a contradiction."""
+    fields: dict[str, Any] = {}
+    blocks: dict[str, dict[str, Any]] = {}
+    for given, value in data.items():
+        name = _ALIASES.get(given, given)
+        if name == "lora":
+            fields["training_type"] = {"type": "Lora" if value else "Full"} if value is not None else None
+        elif name in FLAT:
+            blocks.setdefault(FLAT[name], {})[name] = value
+        elif name in JobConfig.model_fields:
+            fields[name] = _unwrapped(name, value)
+        else:
+            text = unknown_key(given, "JobConfig", [*JobConfig.model_fields, *FLAT])
+            raise PydanticCustomError("unknown_key", "{text}", {"text": text})
+    for block, knobs in blocks.items():
+        fields[block] = _merged(block, fields.get(block), knobs)
+    method = fields.get("training_method")
+    if method is not None and _tag(method, "method") == "sft" and fields.get("train_on_inputs") is not None:
+        fields["training_method"] = _merged("training_method", method, {"train_on_inputs": fields["train_on_inputs"]})
+    elif method is None and fields.get("train_on_inputs") is not None:
+        fields["training_method"] = {"method": "sft", "train_on_inputs": fields["train_on_inputs"]}
+    return fields
+
+
+def _unwrapped(name: str, value: Any) -> Any:
+    """Return a block as a mapping with its tag: a plain word is its tag, and the wire's scheduler is flattened."""
+    if name in _TAGS and isinstance(value, str):
+        return {_TAGS[name]: value}
+    if name == "lr_scheduler" and isinstance(value, Mapping) and "lr_scheduler_args" in value:
+        return {**{k: v for k, v in value.items() if k != "lr_scheduler_args"}, **(value["lr_scheduler_args"] or {})}
+    return value
+
+
+def _merged(block: str, given: Any, knobs: dict[str, Any]) -> dict[str, Any]:
+    """Return a block with its flat knobs, refusing knobs that its kind does not have."""
+    start = given.model_dump() if isinstance(given, Knobs) else dict(given or {})
+    if block == "training_method" and start.get("method", "sft") == "sft" and any(name.startswith(("dpo_", "rpo_", "simpo_")) for name in knobs):
+        name = next(iter(knobs))
+        raise PydanticCustomError(
+            "dpo_on_sft", "{name} is a knob of DPO, but training_method is 'sft'; say training_method='dpo'", {"name": name}
+        )
+    if block == "training_type":
+        start.setdefault("type", "Lora")
+    if block == "lr_scheduler":
+        start.setdefault("lr_scheduler_type", knobs.get("lr_scheduler_type", "cosine"))
+    return {**start, **knobs}
+
+
+def _tag(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return the first fault that pydantic found as one phrase: where, and what about it; never the value of a secret."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    tags = {"sft", "dpo", "Lora", "Full", "linear", "cosine", "function-after[_finite(), float]"}
+    where = ".".join(str(part) for part in fault["loc"] if part not in tags and not str(part).startswith("function-"))
+    return f"{where}: {fault['msg']}" if where else str(fault["msg"])
+
+
+def _refuse(wrong: bool, sentence: str) -> None:  # noqa: FBT001 - a condition and its sentence read as one
+    if wrong:
+        raise PydanticCustomError("unfit", "{sentence}", {"sentence": sentence})
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if path.suffix not in (".json", ".toml"):
+        raise ConfigError(f"{path}: expected a .json or .toml file, found {path.suffix or 'no extension'!r}; rename it")
+    try:
+        text = path.read_text(encoding="utf-8")
+        fields = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read, {getattr(error, 'strerror', None) or error}; check the path") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: not {path.suffix[1:].upper()}, {error}; mend that place") from None
+    if not isinstance(fields, dict):
+        raise ConfigError(f"{path}: expected an object of fields, found {type(fields).__name__}; write field: value")
+    return fields
+
+
+def _outside() -> int:
+    """Return the stack level of the first frame that is neither ours nor pydantic's: the user's own line."""
+    level, frame = 1, sys._getframe(1)  # noqa: SLF001 - the standard library's way to a caller
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in ("preftune", "pydantic"):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -1,0 +1,96 @@
+"""Creating a job exactly once, although networks fail in the middle.
+
+The job list is read before the request. After a failure that may have taken effect, it is read again: the one new job
+whose fields equal those that this call sent is adopted; two are an error; with none the request is made again. A server
+that honours `Idempotency-Key` needs none of this. Limit: a request that arrives after the second reading is not seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+from pydantic import ValidationError
+
+from preftune.api._reading import read
+from preftune.api.config import JobConfig, first_fault
+from preftune.api.fields import JobFields
+from preftune.api.fine_tuning import list as list_jobs
+from preftune.api.models import FineTuneJob
+from preftune.api.steps import Flow, Request, Sleep, Token
+from preftune.api.transient import is_transient, pause
+from preftune.errors import APIError, ConfigError, ConflictError
+
+_ATTEMPTS = 3
+_NEVER_ECHOED = frozenset({"wandb_key", "hf_api_token"})
+
+
+def create(config: JobConfig | None = None, /, **fields: Unpack[JobFields]) -> Flow[FineTuneJob]:
+    """Create a job from a JobConfig or from its fields as keywords, and return it; it is created, and paid, once.
+
+    Raises ConfigError when a file is missing or the keywords do not make a configuration.
+    """
+    body = job_config(config, **fields).to_wire()
+    before = {job.id for job in (yield from list_jobs())}
+    request = Request("POST", "/fine-tunes", json=body, headers={"idempotency-key": (yield Token())}, retry=False)
+    for attempt in range(_ATTEMPTS):
+        try:
+            return read((yield request), FineTuneJob)
+        except APIError as error:
+            if not is_transient(error):
+                raise
+            failure = error
+        yield Sleep(pause(failure, attempt, 0.0))
+        if failure.ambiguous:
+            adopted = yield from _adopt(body, before)
+            if adopted is not None:
+                return adopted
+    raise failure
+
+
+def job_config(config: JobConfig | None = None, /, **fields: Unpack[JobFields]) -> JobConfig:
+    """Return the configuration that the arguments of `create` make, with its files."""
+    if config is not None and fields:
+        raise ConfigError(f"create: expected a JobConfig or keywords, found both ({', '.join(fields)}); use config.replace()")
+    try:
+        config = config if config is not None else JobConfig(**fields)
+    except ValidationError as error:
+        raise ConfigError(f"create: {first_fault(error)}") from error
+    if not config.training_file:
+        raise ConfigError("create: training_file is missing; upload one: client.files.upload(path).id")
+    if config.n_evals and not config.validation_file:
+        raise ConfigError(f"create: n_evals is {config.n_evals}, but there is no validation_file; give one, or set n_evals to 0")
+    return config
+
+
+def _adopt(body: Mapping[str, Any], before: set[str]) -> Flow[FineTuneJob | None]:
+    """Return the one job that this call must have made, if there is one."""
+    candidates = [job for job in (yield from list_jobs()) if job.id not in before and _is_ours(job, body)]
+    if len(candidates) > 1:
+        names = " and ".join(job.id for job in candidates)
+        raise ConflictError(
+            f"POST /fine-tunes: the answer was lost, and {names} both look like this job; cancel the one you do not want",
+            method="POST",
+            path="/fine-tunes",
+            status=409,
+        )
+    return candidates[0] if candidates else None
+
+
+def _is_ours(job: FineTuneJob, body: Mapping[str, Any]) -> bool:
+    echoed = job.model_dump(mode="python")
+    return all(_same(sent, echoed.get(name)) for name, sent in body.items() if name not in _NEVER_ECHOED)
+
+
+def _same(sent: Any, echoed: Any) -> bool:
+    """Tell whether a field that was sent can be the one that came back: empty equals absent, "max" any number."""
+    if echoed in (None, "") or sent in (None, ""):
+        return True
+    if isinstance(sent, Mapping) and isinstance(echoed, Mapping):
+        return all(_same(value, echoed.get(name)) for name, value in sent.items())
+    if sent == "max":
+        return True
+    if isinstance(sent, float) and isinstance(echoed, int | float):
+        return math.isclose(sent, echoed, rel_tol=1e-6)
+    return bool(sent == echoed)

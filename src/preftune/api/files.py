@@ -1,0 +1,70 @@
+"""Files: everything but moving their bytes, which is `client.transfer`. Source: docs/wire.md, Files."""
+
+from __future__ import annotations
+
+from builtins import list as List  # noqa: UP035 - a flow here is called list
+from typing import TypeAlias
+
+from preftune.api._reading import path_id, read, read_list
+from preftune.api.models import DeletedFile, File
+from preftune.api.polling import Patience, Pauses
+from preftune.api.steps import Flow, Now, Request, Sleep
+from preftune.errors import APIError, APITimeoutError, FileProcessingError
+
+FileOrId: TypeAlias = File | str
+
+
+def list() -> Flow[List[File]]:  # noqa: A001 - the name that SDKs of this API share
+    """Return all files, in the server's order."""
+    return read_list((yield Request("GET", "/files")), "data", File)
+
+
+def retrieve(file: FileOrId) -> Flow[File]:
+    """Return one file. Raises NotFoundError."""
+    return read((yield Request("GET", f"/files/{path_id(file, 'file')}")), File)
+
+
+def content(file: FileOrId) -> Flow[bytes]:
+    """Return the bytes of a file, all at once."""
+    headers = {"accept": "application/binary"}
+    response = yield Request("GET", f"/files/{path_id(file, 'file')}/content", headers=headers)
+    body: bytes = response.content
+    return body
+
+
+def delete(file: FileOrId) -> Flow[DeletedFile]:
+    """Delete a file."""
+    return read((yield Request("DELETE", f"/files/{path_id(file, 'file')}")), DeletedFile)
+
+
+def wait(file: FileOrId, *, timeout: float | None = None, poll_interval: float | None = None) -> Flow[File]:
+    """Return the file once the server has read and taken it; `timeout` and `poll_interval` are in seconds.
+
+    Raises FileProcessingError, with the server's report, when it is refused, and APITimeoutError.
+    """
+    pauses, patience, start = Pauses(poll_interval), Patience(), (yield Now())
+    while True:
+        try:
+            current = yield from retrieve(file)
+        except APIError as error:
+            yield from patience.bear(error)
+            continue
+        patience.reset()
+        if current.is_ready:
+            return current
+        if current.is_refused:
+            raise FileProcessingError(_refusal(current), current.validation_report)
+        if timeout is not None and (yield Now()) - start >= timeout:
+            raise APITimeoutError(
+                f"file {current.id}: expected it to be processed within {timeout:g} s, found {current.processing_status}; "
+                "wait again, or look at it with client.files.retrieve()",
+                method="GET",
+                path=f"/files/{current.id}",
+            )
+        yield Sleep(pauses.after(progress=False))
+
+
+def _refusal(file: File) -> str:
+    report = file.validation_report
+    reason = (report.error if report else None) or "the server gave no reason"
+    return f"file {file.id} ({file.filename}): {file.processing_status}, {reason}; mend it and upload it again"

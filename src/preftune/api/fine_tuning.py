@@ -1,0 +1,95 @@
+"""Fine-tuning jobs: single calls. Waiting and streaming stand in `watching`, creation in `creation`.
+
+Source: docs/wire.md, Fine-tuning endpoints.
+"""
+
+from __future__ import annotations
+
+from builtins import list as List  # noqa: UP035 - a flow here is called list
+from typing import Any, TypeAlias
+
+from preftune.api._reading import path_id, read, read_items, read_list, read_object
+from preftune.api.config import JobConfig, method_to_wire
+from preftune.api.models import (
+    Checkpoint,
+    DeletedJob,
+    Event,
+    FineTuneJob,
+    MetricRow,
+    ModelLimits,
+    PriceEstimate,
+    metric_rows,
+)
+from preftune.api.steps import Flow, Request
+
+JobOrId: TypeAlias = FineTuneJob | str
+
+
+def list() -> Flow[List[FineTuneJob]]:  # noqa: A001 - the name that SDKs of this API share
+    """Return all jobs, in the server's order (newest first)."""
+    return read_list((yield Request("GET", "/fine-tunes")), "data", FineTuneJob)
+
+
+def retrieve(job: JobOrId) -> Flow[FineTuneJob]:
+    """Return one job. Raises NotFoundError."""
+    return read((yield Request("GET", _path(job))), FineTuneJob)
+
+
+def cancel(job: JobOrId) -> Flow[FineTuneJob]:
+    """Ask for a job to be stopped; finished steps stay billed. Raises BadRequestError for one that has ended."""
+    return read((yield Request("POST", f"{_path(job)}/cancel")), FineTuneJob)
+
+
+def delete(job: JobOrId) -> Flow[DeletedJob]:
+    """Delete a job and everything that it made."""
+    return read((yield Request("DELETE", _path(job))), DeletedJob)
+
+
+def list_events(job: JobOrId) -> Flow[List[Event]]:
+    """Return what has happened to a job so far."""
+    return read_list((yield Request("GET", f"{_path(job)}/events")), "data", Event)
+
+
+def list_checkpoints(job: JobOrId) -> Flow[List[Checkpoint]]:
+    """Return the checkpoints of a job."""
+    return read_list((yield Request("GET", f"{_path(job)}/checkpoints")), "data", Checkpoint)
+
+
+def list_metrics(
+    job: JobOrId, *, from_step: int | None = None, to_step: int | None = None, resolution: int | None = None
+) -> Flow[List[MetricRow]]:
+    """Return the metrics so far, in time; both steps are inclusive, `resolution` thins the training rows."""
+    asked = {"global_step_from": from_step, "global_step_to": to_step, "resolution": resolution}
+    params = {name: value for name, value in asked.items() if value is not None}
+    response = yield Request("GET", f"{_path(job)}/metrics", params=params)
+    return [row for raw in read_items(response, "metrics") for row in metric_rows(raw)]
+
+
+def model_limits(model: str) -> Flow[ModelLimits]:
+    """Return what a model (or a job's checkpoint) can be asked for. Raises NotFoundError for one that cannot be tuned."""
+    return read((yield Request("GET", "/fine-tunes/models/limits", params={"model_name": model})), ModelLimits)
+
+
+def supported_models() -> Flow[List[str]]:
+    """Return the names of the models that can be tuned."""
+    models = read_object((yield Request("GET", "/fine-tunes/models/supported"))).get("models") or []
+    return [str(model) for model in models]
+
+
+def estimate_price(config: JobConfig) -> Flow[PriceEstimate]:
+    """Return what a job would cost, in dollars; it costs nothing to ask, so the call may be retried."""
+    body: dict[str, Any] = {
+        "training_file": config.training_file,
+        "validation_file": config.validation_file or "",
+        "model": config.model or "",
+        "from_checkpoint": config.from_checkpoint or "",
+        "n_epochs": config.n_epochs,
+        "n_evals": config.n_evals,
+        "training_method": method_to_wire(config.training_method),
+        "training_type": config.training_type.model_dump(exclude_none=True) if config.training_type else None,
+    }
+    return read((yield Request("POST", "/fine-tunes/estimate-price", json=body)), PriceEstimate)
+
+
+def _path(job: JobOrId) -> str:
+    return f"/fine-tunes/{path_id(job, 'job')}"

@@ -1,0 +1,384 @@
+"""The two drivers: whoever performs a flow's steps. The only place that imports httpx, and the only sync/async pair.
+
+Rules of this file: the API's key and headers go to the API alone; an absolute URL leaves through a second client that
+has neither. A body is opened anew at each attempt. Every failure becomes one of `preftune.errors` before it leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+import secrets
+import sys
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import httpx
+import tenacity
+
+import preftune
+from preftune.api.steps import Call, Emit, Feed, Flow, Now, Request, Response, Sleep, Step, Token
+from preftune.client.connection import Connection
+from preftune.client.retry import policy
+from preftune.errors import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    status_class,
+    status_message,
+)
+
+T = TypeVar("T")
+_CHUNK = 1 << 20  # bytes of a body in memory at once
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)  # the request cannot have taken effect
+
+
+class Blocking:
+    """Performs steps on the calling thread."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        http_client: httpx.Client | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._connection, self._sleep, self._now, self._chance = connection, sleep, now, chance
+        self._clients: dict[str, httpx.Client] = {"api": http_client} if http_client else {}
+
+    def sharing(self, connection: Connection) -> Blocking:
+        """Return a driver with other settings and the same connections."""
+        other = object.__new__(Blocking)
+        other.__dict__.update(self.__dict__, _connection=connection)
+        return other
+
+    def close(self) -> None:
+        """Close the connections."""
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+
+    def run(self, flow: Flow[T]) -> T:
+        """Return what a flow ends with."""
+        return _result(self.stream(flow))
+
+    def stream(self, flow: Flow[T] | Feed) -> Generator[Any, None, T]:
+        """Yield what a flow emits, and return what it ends with."""
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Emit):
+                    yield step.item
+                    step = flow.send(None)
+                    continue
+                try:
+                    answer = self._do(step)
+                except Exception as error:  # noqa: BLE001 - the flow decides what to make of it
+                    step = flow.throw(_stripped(error))
+                else:
+                    step = flow.send(answer)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        finally:
+            flow.close()
+
+    def _do(self, step: Step) -> Any:
+        match step:
+            case Request():
+                return self._request(step)
+            case Sleep(seconds):
+                return self._sleep(seconds)
+            case Call(function, arguments):
+                return function(*arguments)
+            case Now():
+                return self._now()
+            case Token():
+                return secrets.token_hex(16)
+
+    def _request(self, request: Request) -> Response:
+        retrying = tenacity.Retrying(sleep=self._sleep, **_policy(self, request))
+        return retrying(self._attempt, request)
+
+    def _attempt(self, request: Request) -> Response:
+        client = self._client(request)
+        with _open(request) as file, _told(request, self._connection):
+            content = _chunks(file) if file else request.body
+            sent = client.build_request(**_arguments(request, self._connection, content))
+            raw = client.send(sent, stream=True, auth=None, follow_redirects=False)
+            try:
+                if request.into is not None and raw.is_success:
+                    with request.into.open("wb") as target:
+                        for chunk in raw.iter_raw(_CHUNK):
+                            target.write(chunk)
+                else:
+                    raw.read()
+            finally:
+                raw.close()
+        return _answer(request, raw, self._connection)
+
+    def _client(self, request: Request) -> httpx.Client:
+        name, secure = _destination(request, self._connection)
+        if name not in self._clients:
+            self._clients.setdefault(name, httpx.Client(verify=secure))
+        return self._clients[name]
+
+
+class Awaiting:
+    """Performs steps on the running event loop, local work in threads; each loop has connections of its own."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        http_client: httpx.AsyncClient | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        now: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._connection, self._sleep, self._now, self._chance = connection, sleep, now, chance
+        self._http_client = http_client
+        self._pools: dict[asyncio.AbstractEventLoop, dict[str, httpx.AsyncClient]] = {}
+
+    def sharing(self, connection: Connection) -> Awaiting:
+        """Return a driver with other settings and the same connections."""
+        other = object.__new__(Awaiting)
+        other.__dict__.update(self.__dict__, _connection=connection)
+        return other
+
+    async def close(self) -> None:
+        """Close the connections of the running loop."""
+        for client in self._pools.pop(asyncio.get_running_loop(), {}).values():
+            await client.aclose()
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Return what a flow ends with."""
+        try:
+            step = next(flow)
+            while True:
+                step = await self._advance(flow, step)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        finally:
+            flow.close()
+
+    async def stream(self, feed: Feed) -> AsyncGenerator[Any, None]:
+        """Yield what a feed emits."""
+        try:
+            step = next(feed)
+            while True:
+                if isinstance(step, Emit):
+                    yield step.item
+                    step = feed.send(None)
+                else:
+                    step = await self._advance(feed, step)
+        except StopIteration:
+            return
+        finally:
+            feed.close()
+
+    async def _advance(self, flow: Generator[Any, Any, Any], step: Step) -> Any:
+        try:
+            answer = await self._do(step)
+        except Exception as error:  # noqa: BLE001 - the flow decides what to make of it
+            return flow.throw(_stripped(error))
+        return flow.send(answer)
+
+    async def _do(self, step: Step) -> Any:
+        match step:
+            case Request():
+                return await self._request(step)
+            case Sleep(seconds):
+                return await self._sleep(seconds)
+            case Call(function, arguments):
+                return await asyncio.to_thread(function, *arguments)
+            case Now():
+                return self._now()
+            case Token():
+                return secrets.token_hex(16)
+
+    async def _request(self, request: Request) -> Response:
+        retrying = tenacity.AsyncRetrying(sleep=self._sleep, **_policy(self, request))
+        return await retrying(self._attempt, request)
+
+    async def _attempt(self, request: Request) -> Response:
+        client = self._client(request)
+        with _open(request) as file, _told(request, self._connection):
+            content = _async_chunks(file) if file else request.body
+            sent = client.build_request(**_arguments(request, self._connection, content))
+            raw = await client.send(sent, stream=True, auth=None, follow_redirects=False)
+            try:
+                if request.into is not None and raw.is_success:
+                    with request.into.open("wb") as target:
+                        async for chunk in raw.aiter_raw(_CHUNK):
+                            await asyncio.to_thread(target.write, chunk)
+                else:
+                    await raw.aread()
+            finally:
+                await raw.aclose()
+        return _answer(request, raw, self._connection)
+
+    def _client(self, request: Request) -> httpx.AsyncClient:
+        loop = asyncio.get_running_loop()
+        if loop not in self._pools:
+            for ended in [old for old in self._pools if old.is_closed()]:
+                del self._pools[ended]
+            self._pools[loop] = {"api": self._http_client} if self._http_client else {}
+        name, secure = _destination(request, self._connection)
+        return self._pools[loop].setdefault(name, httpx.AsyncClient(verify=secure))
+
+
+def _result(running: Generator[Any, None, T]) -> T:
+    """Return what a generator ends with; what it emits on the way is of no use to a plain call."""
+    while True:
+        try:
+            next(running)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+def _policy(driver: Blocking | Awaiting, request: Request) -> dict[str, Any]:
+    connection, now, started = driver._connection, driver._now, driver._now()  # noqa: SLF001 - of this file
+
+    def time_left() -> float:
+        return math.inf if connection.deadline is None else connection.deadline - (now() - started)
+
+    chance = driver._chance  # noqa: SLF001
+    return policy(request, max_retries=connection.max_retries, chance=chance, time_left=time_left)
+
+
+def _destination(request: Request, connection: Connection) -> tuple[str, bool]:
+    """Return which of the driver's clients a request goes through, and whether it needs TLS (and so the CA bundle)."""
+    if _is_absolute(request.path):
+        secure = request.path.startswith("https://")
+        return ("storage, TLS" if secure else "storage"), secure
+    return "api", connection.base_url.startswith("https://")
+
+
+def _is_absolute(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
+
+
+def _arguments(request: Request, connection: Connection, content: Any) -> dict[str, Any]:
+    """Return what httpx builds the request from; an absolute URL gets nothing of the API's."""
+    arguments: dict[str, Any] = {"method": request.method, "timeout": connection.timeout, "headers": dict(request.headers)}
+    if isinstance(request.body, Path):
+        arguments["headers"]["content-length"] = str(request.body.stat().st_size)
+    if content is not None:
+        arguments["content"] = content
+    if _is_absolute(request.path):
+        return arguments | {"url": request.path}
+    headers = {
+        "accept": "application/json",
+        "authorization": f"Bearer {connection.api_key.reveal()}",
+        "user-agent": f"preftune/{preftune.__version__} python/{sys.version_info.major}.{sys.version_info.minor}",
+    }
+    arguments["headers"] = headers | arguments["headers"] | connection.extra_headers
+    params = {**(request.params or {}), **connection.extra_query}
+    if params:
+        arguments["params"] = params
+    if request.json is not None:
+        arguments["json"] = {**request.json, **connection.extra_body}
+    if request.form is not None:
+        arguments["files"] = {name: (None, value) for name, value in request.form.items()}
+    version = "" if request.path.startswith("/v") else "/v1"
+    return arguments | {"url": f"{connection.base_url}{version}{request.path}"}
+
+
+@contextmanager
+def _open(request: Request) -> Iterator[BinaryIO | None]:
+    """Open a request's body anew, if it is a file."""
+    if not isinstance(request.body, Path):
+        yield None
+        return
+    with request.body.open("rb") as file:
+        yield file
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK):
+        yield chunk
+
+
+async def _async_chunks(file: BinaryIO) -> AsyncIterator[bytes]:
+    while chunk := await asyncio.to_thread(file.read, _CHUNK):
+        yield chunk
+
+
+@contextmanager
+def _told(request: Request, connection: Connection) -> Iterator[None]:
+    """Turn httpx's errors into ours, saying whether the request may have taken effect."""
+    place = {"method": request.method, "path": request.path.partition("?")[0]}
+    where = f"{place['method']} {place['path']}"
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        sentence = f"{where}: no answer within {connection.timeout:g} s; try again, or raise timeout"
+        raise APITimeoutError(sentence, **place, ambiguous=not isinstance(error, _NOT_SENT)) from _bare(error)
+    except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
+        raise APIError(f"{where}: the request cannot be sent, {error}; look at base_url and the headers", **place) from None
+    except httpx.TransportError as error:
+        reason = str(error) or type(error).__name__
+        sentence = f"{where}: no answer from {connection.base_url}, {reason}; is the server running, and the network up?"
+        raise APIConnectionError(sentence, **place, ambiguous=not isinstance(error, _NOT_SENT)) from _bare(error)
+
+
+def _bare(error: Exception) -> Exception:
+    """Return an error without its frames: a hundred lines of other libraries that say nothing to a user."""
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)
+
+
+def _stripped(error: Exception) -> Exception:
+    """Return one of our errors without the frames of the retrying; others keep theirs."""
+    return error.with_traceback(None) if isinstance(error, APIError) else error
+
+
+def _answer(request: Request, raw: httpx.Response, connection: Connection) -> Response:
+    """Return what came back, or raise the error that its status stands for."""
+    streamed = request.into is not None and raw.is_success
+    content = b"" if streamed else raw.content
+    headers = {name.lower(): value for name, value in raw.headers.items()}
+    if raw.is_success or raw.status_code in request.expect:
+        return Response(raw.status_code, headers, content, request)
+    body, path = _body(content), request.path.partition("?")[0]
+    message = status_message(request.method, path, raw.status_code, body)
+    raise status_class(raw.status_code)(
+        message.replace(connection.api_key.reveal(), "…"),
+        method=request.method,
+        path=path,
+        status=raw.status_code,
+        body=body,
+        request_id=headers.get("x-request-id"),
+        retry_after=_retry_after(headers),
+        retry_hint={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
+    )
+
+
+def _body(content: bytes) -> Any:
+    try:
+        return json.loads(content) if content else None
+    except (ValueError, RecursionError):
+        return content.decode("utf-8", "replace")
+
+
+def _retry_after(headers: dict[str, str]) -> float | None:
+    """Return the seconds that the server asks to wait: milliseconds first, then seconds or a date."""
+    for name, scale in (("retry-after-ms", 1000), ("retry-after", 1)):
+        try:
+            seconds = float(headers.get(name, "")) / scale
+        except ValueError:
+            continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    try:
+        return max(0.0, parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,102 @@
+"""Whether a job may be created: the request read as a JobConfig, and the rules that only the server can know."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from pydantic import ValidationError
+
+from preftune.api.config import FLAT, DPO, FullFineTuning, JobConfig, first_fault
+from preftune.local import limits
+from preftune.local.store import Record, Store
+
+_OTHER_NAMES = ("wandb_api_key", "lora", "scheduler_num_cycles")
+
+
+class Refused(Exception):  # noqa: N818 - never leaves the room: it becomes an answer
+    """Why a request is refused: a status, a sentence, and the field it is about."""
+
+    def __init__(self, message: str, *, param: str | None = None, status: int = 400) -> None:
+        super().__init__(message)
+        self.message, self.param, self.status = message, param, status
+
+
+def admit(body: dict[str, Any], store: Store) -> JobConfig:
+    """Return the configuration that a create request asks for, or raise Refused."""
+    config = _read(body)
+    for name in ("training_file", "validation_file"):
+        file_id = getattr(config, name)
+        if file_id and store.file(file_id) is None:
+            raise Refused(f"{name}: there is no file {file_id}", param=name)
+    if not config.training_file:
+        raise Refused("training_file is missing", param="training_file")
+    if config.n_evals and not config.validation_file:
+        raise Refused("n_evals above 0 needs a validation_file", param="n_evals")
+    most = limits.MAX_BATCH
+    if config.batch_size != "max" and config.batch_size > most:
+        raise Refused(f"batch_size is {config.batch_size}; at most {most}", param="batch_size")
+    if config.n_checkpoints > limits.MAX_CHECKPOINTS:
+        raise Refused(f"n_checkpoints is {config.n_checkpoints}; at most {limits.MAX_CHECKPOINTS}", param="n_checkpoints")
+    longest = limits.MAX_LENGTH_DPO if isinstance(config.training_method, DPO) else limits.MAX_LENGTH_SFT
+    if config.max_seq_length is not None and config.max_seq_length > longest:
+        raise Refused(f"max_seq_length is {config.max_seq_length}; at most {longest}", param="max_seq_length")
+    if config.from_checkpoint:
+        parent(config.from_checkpoint, store)
+    return config
+
+
+def parent(address: str, store: Store) -> tuple[Record, int]:
+    """Return the job and the step that `JOB[:STEP]` or `OUTPUT_NAME[:STEP]` names, or raise Refused."""
+    name, step = split_address(address)
+    job = store.job_named(name)
+    if job is None:
+        raise Refused(f"from_checkpoint: there is no job or model {name}", param="from_checkpoint")
+    kept = store.checkpoints(job["id"])
+    found = [row for row in kept if (row["final"] if step is None else row["step"] == step)]
+    if not found:
+        what = "final checkpoint" if step is None else f"checkpoint at step {step}"
+        steps = ", ".join(str(row["step"]) for row in kept) or "none yet"
+        raise Refused(f"from_checkpoint: {name} has no {what}; it has {steps}", param="from_checkpoint")
+    return job, int(found[0]["step"])
+
+
+def split_address(address: str) -> tuple[str, int | None]:
+    """Return name and step of a checkpoint's address; only digits after the last colon are a step."""
+    name, colon, tail = address.rpartition(":")
+    return (name, int(tail)) if colon and tail.isdigit() else (address, None)
+
+
+def wire_config(config: JobConfig) -> Record:
+    """Return what a job's object shows of its configuration: defaults filled in, secrets left out."""
+    body = config.to_wire()
+    for secret in ("wandb_key", "hf_api_token"):
+        body.pop(secret, None)
+    body |= {"batch_size": limits.MAX_BATCH if config.batch_size == "max" else config.batch_size}
+    body["random_seed"] = limits.DEFAULT_SEED if config.random_seed is None else config.random_seed
+    body["training_type"] = _training_type(config)
+    return body
+
+
+def _training_type(config: JobConfig) -> Record:
+    if isinstance(config.training_type, FullFineTuning):
+        return {"type": "Full"}
+    given = config.training_type.model_dump(exclude_none=True) if config.training_type else {"type": "Lora"}
+    rank = given.get("lora_r", limits.DEFAULT_RANK)
+    return {"lora_r": rank, "lora_alpha": 2 * rank, "lora_dropout": 0.0, "lora_trainable_modules": "all-linear"} | given
+
+
+def _read(body: dict[str, Any]) -> JobConfig:
+    known = {*JobConfig.model_fields, *FLAT, *_OTHER_NAMES}
+    empty_is_absent = ("", None)
+    given = {name: value for name, value in body.items() if name in known and value not in empty_is_absent}
+    for name in ("gradient_accumulation_steps", "learning_rate"):
+        if given.get(name) == 0:  # the wire's way to ask for the default
+            del given[name]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice is the client's to give
+            return JobConfig(**given)
+    except ValidationError as error:
+        sentence = first_fault(error)
+        raise Refused(sentence, param=sentence.partition(":")[0] if ":" in sentence else None) from None

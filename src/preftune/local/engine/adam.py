@@ -1,0 +1,56 @@
+"""Adam with decoupled weight decay, lazy on tables: a row that no token touched does not move.
+
+Source: arXiv 1412.6980 and 1711.05101. The schedule multiplies the peak rate; see `rate_factor`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from preftune.local.engine.model import Floats, Gradients, Weights
+
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass(eq=False)
+class Adam:
+    """The optimiser's state: two moments of every weight, and the number of steps taken."""
+
+    first: Weights
+    second: Weights
+    steps: int = 0
+
+    @classmethod
+    def of(cls, weights: Weights) -> Adam:
+        """Return a fresh state for the weights."""
+        return cls({k: np.zeros_like(v) for k, v in weights.items()}, {k: np.zeros_like(v) for k, v in weights.items()})
+
+    def step(self, weights: Weights, gradients: Gradients, *, rate: float, decay: float, scale: float) -> None:
+        """Change the weights in place; `scale` multiplies the gradients (clipping)."""
+        self.steps += 1
+        pace = np.float32(rate / (1 - _BETA1**self.steps))
+        correction = np.float32(1 / math.sqrt(1 - _BETA2**self.steps))
+        keep = np.float32(1 - rate * decay)
+        whole: dict[str, tuple[Any, Floats]] = {name: (slice(None), value) for name, value in gradients.dense.items()}
+        for name, (at, value) in (whole | gradients.rows).items():
+            gradient = value * np.float32(scale)
+            first, second = self.first[name][at], self.second[name][at]
+            first = first + np.float32(1 - _BETA1) * (gradient - first)
+            second = second + np.float32(1 - _BETA2) * (gradient * gradient - second)
+            self.first[name][at], self.second[name][at] = first, second
+            step = pace * first / (np.sqrt(second) * correction + np.float32(_EPSILON))
+            weights[name][at] = weights[name][at] * keep - step
+
+
+def rate_factor(step: int, total: int, *, schedule: str, warmup_ratio: float, min_ratio: float, cycles: float) -> float:
+    """Return the share of the peak rate at a step, counted from 1: linear warm-up, then linear or cosine decay."""
+    warmup = math.ceil(warmup_ratio * total)
+    if step <= warmup:
+        return step / warmup
+    progress = (step - 1 - warmup) / max(1, total - warmup)
+    shape = 1 - progress if schedule == "linear" else 0.5 * (1 + math.cos(2 * math.pi * cycles * progress))
+    return min_ratio + (1 - min_ratio) * shape

@@ -1,0 +1,322 @@
+"""The worker: a process of its own that takes jobs from the store and trains them, one at a time.
+
+Started with `python -m preftune.local.runner FOLDER`, its standard input a pipe from the server: a byte wakes it, the
+end of the pipe ends it. A fork of the server may keep the pipe open, so the server's process id is watched as well.
+
+Invariant: what a job writes has natural keys and one seed gives the same rows, so a job begun again writes the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+from preftune.api.config import DPO, SFT, CosineSchedule, FullFineTuning, JobConfig
+from preftune.local import limits, validate
+from preftune.local.admission import Refused, parent
+from preftune.local.engine.checkpoint import adapter_archive, load_weights, merged_archive, save_weights, write_whole
+from preftune.local.engine.encode import Cut, answer_bytes, cut, encode, join, render
+from preftune.local.engine.model import Weights, base_weights
+from preftune.local.engine.train import (
+    Checkpoint,
+    EarlyStopping,
+    EpochEnd,
+    Item,
+    Objective,
+    Pair,
+    Preference,
+    Row,
+    Settings,
+    Stopped,
+    Supervised,
+    total_steps,
+    train,
+)
+from preftune.local.store import Record, Store
+from preftune.losses.metrics import wire_row
+from preftune.pairs.formats import together
+
+_ATTEMPTS = 3  # a job whose worker died this often is not begun again
+_WATCH = 0.5  # seconds between two looks at the server's process id
+_log = logging.getLogger("preftune")
+
+
+class _Cancelled(Exception):  # noqa: N818 - control flow of one job
+    """The job is to stop: cancelled, or deleted."""
+
+
+class UserError(Exception):
+    """The job cannot run as asked; the message goes to its user."""
+
+
+def main(folder: str) -> None:
+    """Run jobs until the server goes away."""
+    store = Store(Path(folder))
+    wake = threading.Event()
+    threading.Thread(target=_watch, args=(wake, os.getppid()), daemon=True).start()
+    while True:
+        if not run_next(store):
+            wake.wait()
+            wake.clear()
+
+
+def run_next(store: Store) -> bool:
+    """Run the oldest waiting job to its end, whatever it is; return False when none waits."""
+    record = store.next_job()
+    if record is None:
+        return False
+    job_id = record["id"]
+    try:
+        if record["attempts"] > _ATTEMPTS:
+            raise RuntimeError(f"its worker died {_ATTEMPTS} times")
+        _Run(store, record).run()
+    except _Cancelled:
+        expected = ("cancel_requested",)
+        store.end_job(job_id, expected=expected, to="cancelled", event="job_stopped", message="The job was cancelled.")
+    except UserError as error:
+        store.end_job(job_id, expected=("running",), to="user_error", event="job_error", message=str(error))
+    except Exception as error:
+        _log.exception("job %s failed", job_id)
+        message = f"The embedded engine failed: {type(error).__name__}: {error}"
+        store.end_job(job_id, expected=("running", "uploading"), to="error", event="job_error", message=message)
+    return True
+
+
+class _Run:
+    """One job from its configuration to its end."""
+
+    def __init__(self, store: Store, record: Record) -> None:
+        self._store, self._id, self._record = store, record["id"], record
+        self._config = _config(record["config"])
+        self._method = self._config.training_method
+        self._evals = 0
+
+    def run(self) -> None:
+        model = self._record["facts"]["model"]
+        self._event("job_start", "The job runs.")
+        self._event("model_downloading", f"Loading {model}.")
+        weights = self._start_weights()
+        self._event("model_download_complete", f"Loaded {model}.")
+        stand_in = (
+            f"The embedded engine, a small byte-level model, stands in for {model}: the curves show the method on your "
+            "data, not what that model would reach. Rates are scaled to it; the metrics report yours."
+        )
+        self._event("warning", stand_in, level="warning")
+        objective = self._objective("training", self._config.training_file)
+        held_out = self._objective("validation", self._config.validation_file) if self._config.n_evals else None
+        if isinstance(held_out, Preference):
+            held_out.prepare_evaluation(weights)
+        settings = self._settings()
+        total = total_steps(len(objective), settings)
+        facts = {
+            "total_steps": total,
+            "examples": len(objective),
+            "param_count": sum(value.size for value in weights.values()),
+        }
+        self._store.move_job(self._id, expected=("running",), to="running", facts=facts)
+        self._event("training_start", f"Training begins: {len(objective)} examples, {total} steps.")
+        for item in train(weights, objective, settings, held_out):
+            if self._store.status(self._id) != "running":
+                raise _Cancelled
+            self._record_item(item)
+        self._finish()
+
+    def _start_weights(self) -> Weights:
+        if not self._config.from_checkpoint:
+            return base_weights()
+        try:
+            job, step = parent(self._config.from_checkpoint, self._store)
+        except Refused as reason:
+            raise UserError(reason.message) from None
+        return load_weights(self._store.checkpoint_path(job["id"], step))
+
+    def _objective(self, split: str, file_id: str | None) -> Objective:
+        self._event(f"{split}_data_downloading", f"Reading the {split} file {file_id}.")
+        record = self._validated(split, file_id or "")
+        path = self._store.file_path(record["id"])
+        kind = record["report"]["dataset_format"]
+        if isinstance(self._method, DPO):
+            objective: Objective = self._preference(split, path, kind)
+        else:
+            objective = self._supervised(split, path, kind)
+        self._event(f"{split}_data_download_complete", f"Read the {split} file {file_id}: {len(objective)} examples.")
+        return objective
+
+    def _validated(self, split: str, file_id: str) -> Record:
+        """Return a file once it has been validated; the lane that does it is not this one."""
+        while True:
+            record = self._store.file(file_id)
+            if record is None:
+                raise UserError(f"The {split} file {file_id} was deleted.")
+            if record["status"] == "COMPLETED":
+                return record
+            if record["status"] in ("INVALID_FORMAT", "FAILED"):
+                raise UserError(f"The {split} file {file_id} was refused: {(record['report'] or {}).get('error')}")
+            if self._store.status(self._id) != "running":
+                raise _Cancelled
+            threading.Event().wait(0.02)
+
+    def _preference(self, split: str, path: Path, kind: str) -> Preference:
+        if kind != validate.PREFERENCE:
+            raise UserError(f"The {split} file holds {kind} rows; preference tuning needs preference rows.")
+        assert isinstance(self._method, DPO)  # noqa: S101 - narrows for the type checker
+        budget = self._config.max_seq_length or limits.MAX_LENGTH_DPO
+        pairs, shortened, empty = [], 0, 0
+        for _, row, _ in validate.rows(path):
+            pair = together.read(row)
+            context = render(pair.prompt)
+            sides = [cut(context, answer_bytes(side), budget) for side in (pair.chosen, pair.rejected)]
+            shortened += any(not side.whole for side in sides)
+            if not all(side.answer or side.whole for side in sides):
+                empty += 1
+                continue
+            pairs.append(Pair(encode(sides[0]), encode(sides[1]), 1.0 if pair.weight is None else float(pair.weight)))
+        self._tell_cut(split, budget, shortened, empty)
+        if not pairs:
+            raise UserError(f"The budget of {budget} bytes a side leaves no answer in the {split} file; raise max_seq_length.")
+        return Preference(pairs, self._method)
+
+    def _supervised(self, split: str, path: Path, kind: str) -> Supervised:
+        if kind == validate.PREFERENCE:
+            raise UserError(f"The {split} file holds preference rows; supervised tuning needs conversations.")
+        budget = self._config.max_seq_length or limits.MAX_LENGTH_SFT
+        on_inputs = isinstance(self._method, SFT) and self._method.train_on_inputs is True
+        examples, shortened, empty = [], 0, 0
+        for _, row, _ in validate.rows(path):
+            turns = _turns(validate.supervised_messages(row, kind), budget, on_inputs=on_inputs)
+            shortened += any(not turn.whole for turn in turns)
+            learned = [turn for turn in turns if turn.answer or turn.whole]
+            empty += not learned
+            if learned:
+                examples.append(join([encode(turn) for turn in learned]))
+        self._tell_cut(split, budget, shortened, empty)
+        if not examples:
+            raise UserError(f"The budget of {budget} bytes leaves no answer in the {split} file; raise max_seq_length.")
+        return Supervised(examples)
+
+    def _tell_cut(self, split: str, budget: int, shortened: int, empty: int) -> None:
+        if shortened:
+            message = f"{shortened} examples of the {split} file were cut to {budget} bytes; {empty} had no answer left and were dropped."
+            self._event("warning", message, level="warning")
+
+    def _settings(self) -> Settings:
+        config = self._config
+        schedule = config.lr_scheduler
+        stopping = (
+            EarlyStopping(
+                config.early_stopping_patience, config.early_stopping_min_delta, config.early_stopping_warmup_evals
+            )
+            if config.early_stopping_enabled
+            else None
+        )
+        return Settings(
+            epochs=config.n_epochs,
+            batch_size=int(config.batch_size) * (config.gradient_accumulation_steps or 1),
+            rate=limits.engine_rate(config.learning_rate, self._method.method),
+            schedule=schedule.lr_scheduler_type,
+            min_rate_ratio=schedule.min_lr_ratio,
+            cycles=schedule.num_cycles if isinstance(schedule, CosineSchedule) else 0.5,
+            warmup_ratio=config.warmup_ratio,
+            max_grad_norm=config.max_grad_norm,
+            weight_decay=config.weight_decay,
+            seed=limits.DEFAULT_SEED if config.random_seed is None else config.random_seed,
+            evals=config.n_evals,
+            checkpoints=config.n_checkpoints,
+            early_stopping=stopping,
+        )
+
+    def _record_item(self, item: Item) -> None:
+        if isinstance(item, Row):
+            self._record_row(item)
+        elif isinstance(item, EpochEnd):
+            self._event("epoch_complete", f"Epoch {item.number} is complete at step {item.step}.", step=item.step)
+            self._facts(epochs_completed=item.number)
+        elif isinstance(item, Checkpoint):
+            self._keep(item)
+        else:
+            self._record_stop(item)
+
+    def _record_row(self, row: Row) -> None:
+        metrics = dict(row.metrics)
+        if "learning_rate" in metrics:
+            metrics["learning_rate"] *= self._config.learning_rate
+        facts: Record = {"steps_completed": row.step}
+        if row.split == "eval":
+            self._evals += 1
+            facts["evals_completed"] = self._evals
+        wire = wire_row(row.split, step=row.step, epoch=row.epoch, metrics=metrics)
+        self._store.add_row(self._id, step=row.step, split=row.split, row=wire, facts=facts)
+
+    def _record_stop(self, item: Stopped) -> None:
+        message = f"Stopped early at step {item.step}; the best step is {item.best_step}."
+        self._event("early_stopped", message, step=item.step)
+        self._event("refund", "The steps that were not run are not charged.", step=item.step)
+        self._facts(
+            early_stopped=True, early_stopping_best_step=item.best_step, early_stopping_best_metric=item.best_loss
+        )
+
+    def _keep(self, item: Checkpoint) -> None:
+        """Put the weights and their archives on disk, then remember them."""
+        path = self._store.checkpoint_path(self._id, item.step)
+        save_weights(item.weights, path)
+        about = {"engine": "preftune embedded byte model", "base_model_name_or_path": self._record["facts"]["model"]}
+        about |= {"job": self._id, "step": item.step}
+        lora = not isinstance(self._config.training_type, FullFineTuning)
+        if lora:
+            write_whole(path.with_suffix(".adapter.tar.zst"), adapter_archive(item.weights, about))
+        if item.final or not lora:
+            write_whole(path.with_suffix(".merged.tar.zst"), merged_archive(item.weights, about))
+        message = f"Saved the {'final ' if item.final else ''}checkpoint of step {item.step}."
+        self._store.add_checkpoint(self._id, step=item.step, final=item.final, message=message)
+
+    def _finish(self) -> None:
+        self._event("training_complete", "Training is complete.")
+        if not self._store.move_job(self._id, expected=("running",), to="uploading"):
+            raise _Cancelled
+        self._event("model_uploading", "Storing the model.")
+        self._event("model_upload_complete", f"The model is stored as {self._record['output_name']}.")
+        message = "The job is complete."
+        self._store.end_job(self._id, expected=("uploading",), to="completed", event="job_complete", message=message)
+
+    def _facts(self, **facts: Any) -> None:
+        self._store.move_job(self._id, expected=("running",), to="running", facts=facts)
+
+    def _event(self, type_: str, message: str, *, step: int = 0, level: str = "info") -> None:
+        self._store.add_event(self._id, type_, message, step=step, level=level)
+
+
+def _config(wire: Record) -> JobConfig:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return JobConfig(**wire)
+
+
+def _turns(messages: list[Record], budget: int, *, on_inputs: bool) -> list[Cut]:
+    """Return each message that is learned, after its context."""
+    learned = []
+    for index, message in enumerate(messages):
+        if (message["role"] == "assistant" or on_inputs) and message.get("weight", 1) != 0:
+            learned.append(cut(render(messages[:index]), answer_bytes(message), budget))
+    return learned
+
+
+def _watch(wake: threading.Event, server: int) -> None:
+    """Wake the worker at each byte; end the process when the pipe ends or the server is gone."""
+    while True:
+        ready, _, _ = select.select([sys.stdin.buffer], [], [], _WATCH)
+        if ready and not os.read(sys.stdin.fileno(), 4096):
+            os._exit(0)
+        if os.getppid() != server:
+            os._exit(0)
+        if ready:
+            wake.set()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,297 @@
+"""What the local server remembers: a SQLite database (WAL) and files beside it, in one folder.
+
+Rules of this file: one connection a thread; transactions are short and hold no file work; what is read and then written
+begins with BEGIN IMMEDIATE; a status changes only from what it is believed to be. Rows, events and checkpoints have
+natural keys, so that writing one again changes nothing.
+
+    <data_dir>/preftune.db      files, jobs, events, metrics, checkpoints
+    <data_dir>/files/<id>       uploaded bytes
+    <data_dir>/checkpoints/…    <job>/<step>.safetensors, and the archives beside it
+    <data_dir>/lock             held by the one server of this folder
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from preftune.errors import LocalServerError
+
+VERSION = 1  # of the layout below; a folder of another is refused, never migrated behind a user's back
+Record = dict[str, Any]
+
+_SCHEMA = """
+CREATE TABLE files (
+    id TEXT PRIMARY KEY, created_at INTEGER NOT NULL, filename TEXT NOT NULL, bytes INTEGER NOT NULL,
+    purpose TEXT NOT NULL, file_type TEXT NOT NULL, checksum TEXT NOT NULL, token TEXT NOT NULL,
+    status TEXT NOT NULL, report TEXT
+);
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY, number INTEGER NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, started_at TEXT,
+    status TEXT NOT NULL, output_name TEXT NOT NULL, config TEXT NOT NULL, facts TEXT NOT NULL, attempts INTEGER NOT NULL,
+    idempotency_key TEXT UNIQUE
+);
+CREATE TABLE events (
+    job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, number INTEGER NOT NULL, created_at TEXT NOT NULL,
+    type TEXT NOT NULL, level TEXT NOT NULL, message TEXT NOT NULL, step INTEGER NOT NULL,
+    PRIMARY KEY (job, type, step, message)
+);
+CREATE TABLE metrics (
+    job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, step INTEGER NOT NULL, split TEXT NOT NULL,
+    logged_at INTEGER NOT NULL, row TEXT NOT NULL, PRIMARY KEY (job, step, split)
+);
+CREATE TABLE checkpoints (
+    job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, step INTEGER NOT NULL, final INTEGER NOT NULL,
+    created_at TEXT NOT NULL, PRIMARY KEY (job, step, final)
+);
+"""
+
+
+def now() -> str:
+    """Return the time as the wire writes it: ISO 8601, milliseconds, Z."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Store:
+    """The records of one folder; may be used by several threads and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._threads = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+
+    def prepare(self) -> None:
+        """Make the tables in a new folder. Raises LocalServerError for a folder of another version."""
+        (self.folder / "files").mkdir(parents=True, exist_ok=True)
+        (self.folder / "checkpoints").mkdir(exist_ok=True)
+        try:
+            found = self._db.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            raise LocalServerError(f"{self.folder}: preftune.db cannot be read, {error}; choose another folder") from None
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if found == 0 and not tables:
+            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        elif found != VERSION:
+            raise LocalServerError(
+                f"{self.folder}: expected a data folder of version {VERSION}, found version {found}; "
+                "choose another folder, or use the preftune that made this one"
+            )
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for connection in self._opened:
+            connection.close()
+        self._opened.clear()
+        self._threads = threading.local()
+
+    def file_path(self, file_id: str) -> Path:
+        """Return where the bytes of a file lie."""
+        return self.folder / "files" / file_id
+
+    def checkpoint_path(self, job_id: str, step: int, suffix: str = ".safetensors") -> Path:
+        """Return where the weights of a checkpoint lie, or its archive, by suffix."""
+        return self.folder / "checkpoints" / job_id / f"{step}{suffix}"
+
+    # files
+
+    def add_file(self, record: Mapping[str, Any]) -> None:
+        """Remember a file that is about to be uploaded."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO files VALUES (:id, :created_at, :filename, 0, :purpose, :file_type, :checksum, :token, 'PENDING', NULL)",
+                record,
+            )
+
+    def file(self, file_id: str) -> Record | None:
+        """Return a file, its report read."""
+        found = self._one("SELECT * FROM files WHERE id = ?", file_id)
+        return found and found | {"report": json.loads(found["report"]) if found["report"] else None}
+
+    def files(self) -> list[Record]:
+        """Return all files, newest first."""
+        rows = self._all("SELECT id FROM files ORDER BY created_at DESC, rowid DESC")
+        return [record for row in rows if (record := self.file(row["id"])) is not None]
+
+    def finished_upload(self, checksum: str) -> Record | None:
+        """Return the file with this content, when its upload is complete."""
+        return self._one("SELECT * FROM files WHERE checksum = ? AND checksum != '' AND status != 'PENDING'", checksum)
+
+    def set_file(self, file_id: str, **fields: Any) -> None:
+        """Change fields of a file."""
+        if "report" in fields:
+            fields["report"] = json.dumps(fields["report"])
+        with self._transaction():
+            self._update("files", file_id, fields)
+
+    def delete_file(self, file_id: str) -> None:
+        """Forget a file and its bytes."""
+        with self._transaction():
+            self._db.execute("DELETE FROM files WHERE id = ?", (file_id,))
+        self.file_path(file_id).unlink(missing_ok=True)
+
+    # jobs
+
+    def add_job(self, job_id: str, *, output_name: str, config: Record, facts: Record, idempotency_key: str | None) -> str:
+        """Remember a new job, pending, and return its id; a known idempotency key returns the job that it made."""
+        with self._transaction():
+            known = self._one("SELECT id FROM jobs WHERE idempotency_key = ?", idempotency_key)
+            if known:
+                return str(known["id"])
+            time_ = now()
+            self._db.execute(
+                "INSERT INTO jobs SELECT ?, ifnull(max(number), 0) + 1, ?, ?, NULL, 'pending', ?, ?, ?, 0, ? FROM jobs",
+                (job_id, time_, time_, output_name, json.dumps(config), json.dumps(facts), idempotency_key),
+            )
+            self._event(job_id, "job_pending", "The job was created.")
+        return job_id
+
+    def job(self, job_id: str) -> Record | None:
+        """Return a job, its config and facts read."""
+        found = self._one("SELECT * FROM jobs WHERE id = ?", job_id)
+        return found and found | {"config": json.loads(found["config"]), "facts": json.loads(found["facts"])}
+
+    def job_named(self, name: str) -> Record | None:
+        """Return the job with this id or this output name."""
+        found = self._one("SELECT id FROM jobs WHERE id = ?1 OR output_name = ?1", name)
+        return found and self.job(found["id"])
+
+    def jobs(self) -> list[Record]:
+        """Return all jobs, newest first."""
+        rows = self._all("SELECT id FROM jobs ORDER BY number DESC")
+        return [record for row in rows if (record := self.job(row["id"])) is not None]
+
+    def next_job(self) -> Record | None:
+        """Return the oldest job that waits, or that a dead worker left; it is running from now on."""
+        with self._transaction():
+            found = self._one("SELECT id FROM jobs WHERE status IN ('pending', 'queued', 'running') ORDER BY number LIMIT 1")
+            if found:
+                self._db.execute(
+                    "UPDATE jobs SET status = 'running', attempts = attempts + 1, updated_at = ?1, "
+                    "started_at = ifnull(started_at, ?1) WHERE id = ?2",
+                    (now(), found["id"]),
+                )
+        return found and self.job(found["id"])
+
+    def move_job(self, job_id: str, *, expected: tuple[str, ...], to: str, facts: Record | None = None) -> bool:
+        """Change a status, if it still is one of the expected; tell whether it was."""
+        with self._transaction():
+            return self._move(job_id, expected, to, facts or {})
+
+    def end_job(self, job_id: str, *, expected: tuple[str, ...], to: str, event: str, message: str) -> bool:
+        """End a job together with the event that says why."""
+        with self._transaction():
+            moved = self._move(job_id, expected, to, {})
+            if moved:
+                self._event(job_id, event, message, level="info" if to in ("completed", "cancelled") else "error")
+            return moved
+
+    def status(self, job_id: str) -> str | None:
+        """Return a job's status, or None when it was deleted."""
+        found = self._one("SELECT status FROM jobs WHERE id = ?", job_id)
+        return found and str(found["status"])
+
+    def delete_job(self, job_id: str) -> None:
+        """Forget a job and all that it made."""
+        with self._transaction():
+            self._db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+
+    # what a job writes
+
+    def add_event(self, job_id: str, type_: str, message: str, *, step: int = 0, level: str = "info") -> None:
+        """Remember an event, once."""
+        with self._transaction():
+            self._event(job_id, type_, message, step=step, level=level)
+
+    def add_row(self, job_id: str, *, step: int, split: str, row: Record, facts: Record) -> None:
+        """Remember a row of metrics, once, with what it says of the job's progress."""
+        stamp = time.time_ns()
+        with self._transaction():
+            if self._one("SELECT 1 FROM jobs WHERE id = ?", job_id):
+                values = (job_id, step, split, stamp, json.dumps({"timestamp": stamp} | row))
+                self._db.execute("INSERT OR IGNORE INTO metrics VALUES (?, ?, ?, ?, ?)", values)
+                self._merge_facts(job_id, facts)
+
+    def add_checkpoint(self, job_id: str, *, step: int, final: bool, message: str) -> None:
+        """Remember a checkpoint whose file is on disk already, together with its event."""
+        with self._transaction():
+            if self._one("SELECT 1 FROM jobs WHERE id = ?", job_id):
+                self._db.execute("INSERT OR IGNORE INTO checkpoints VALUES (?, ?, ?, ?)", (job_id, step, final, now()))
+                self._event(job_id, "checkpoint_save", message, step=step)
+
+    def events(self, job_id: str) -> list[Record]:
+        """Return a job's events in order."""
+        return self._all("SELECT * FROM events WHERE job = ? ORDER BY number", job_id)
+
+    def metrics(self, job_id: str, *, from_step: int | None = None, to_step: int | None = None) -> list[Record]:
+        """Return a job's rows as the wire writes them, in time; at one step training comes first."""
+        rows = self._all(
+            "SELECT row FROM metrics WHERE job = ? AND step >= ? AND step <= ? ORDER BY step, split DESC",
+            job_id, from_step if from_step is not None else 0, to_step if to_step is not None else 1 << 62,
+        )  # fmt: skip
+        return [json.loads(row["row"]) for row in rows]
+
+    def checkpoints(self, job_id: str) -> list[Record]:
+        """Return a job's checkpoints, newest first."""
+        return self._all("SELECT * FROM checkpoints WHERE job = ? ORDER BY final DESC, step DESC", job_id)
+
+    # the database
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if not hasattr(self._threads, "db"):
+            db = sqlite3.connect(self.folder / "preftune.db", timeout=30, isolation_level=None, check_same_thread=False)
+            db.row_factory = sqlite3.Row
+            self._threads.db = db
+            self._opened.append(db)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")  # survives the death of a process; only a power cut loses the tail
+            db.execute("PRAGMA foreign_keys = ON")
+        return self._threads.db  # type: ignore[no-any-return]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _one(self, query: str, *values: Any) -> Record | None:
+        found = self._db.execute(query, values).fetchone()
+        return None if found is None else dict(found)
+
+    def _all(self, query: str, *values: Any) -> list[Record]:
+        return [dict(row) for row in self._db.execute(query, values)]
+
+    def _update(self, table: str, id_: str, fields: Mapping[str, Any]) -> None:
+        names = ", ".join(f"{name} = ?" for name in fields)
+        self._db.execute(f"UPDATE {table} SET {names} WHERE id = ?", (*fields.values(), id_))  # noqa: S608 - names of ours
+
+    def _move(self, job_id: str, expected: tuple[str, ...], to: str, facts: Record) -> bool:
+        marks = ", ".join("?" * len(expected))
+        moved = self._db.execute(
+            f"UPDATE jobs SET status = ?, updated_at = ? WHERE id = ? AND status IN ({marks})",  # noqa: S608 - marks only
+            (to, now(), job_id, *expected),
+        )
+        if moved.rowcount and facts:
+            self._merge_facts(job_id, facts)
+        return bool(moved.rowcount)
+
+    def _merge_facts(self, job_id: str, facts: Record) -> None:
+        self._db.execute("UPDATE jobs SET facts = json_patch(facts, ?) WHERE id = ?", (json.dumps(facts), job_id))
+
+    def _event(self, job_id: str, type_: str, message: str, *, step: int = 0, level: str = "info") -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO events SELECT ?1, ifnull((SELECT max(number) FROM events WHERE job = ?1), 0) + 1, "
+            "?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?1)",
+            (job_id, now(), type_, level, message, step),
+        )

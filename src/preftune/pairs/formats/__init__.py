@@ -1,0 +1,1 @@
+"""The layouts that preference data comes in: each file knows one, and names what it cannot express."""

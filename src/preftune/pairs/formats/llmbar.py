@@ -1,0 +1,24 @@
+"""LLMBar, an evaluation set: `input`, `output_1`, `output_2`, and `label`, the number of the better output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from preftune.pairs.pair import PreferencePair
+
+KEYS = frozenset({"input", "output_1", "output_2", "label"})
+
+
+def matches(row: dict[str, Any]) -> bool:
+    """Tell whether a row is in this layout."""
+    return row.keys() >= KEYS
+
+
+def read(row: dict[str, Any]) -> PreferencePair:
+    """Return the pair of a row; raise ValueError, saying what is wrong, when it holds none."""
+    if row["label"] not in (1, 2):
+        raise ValueError(f"label is {row['label']!r}; expected 1 or 2")
+    answers = [{"role": "assistant", "content": str(row[key])} for key in ("output_1", "output_2")]
+    chosen, rejected = answers if row["label"] == 1 else reversed(answers)
+    meta = {key: value for key, value in row.items() if key not in KEYS}
+    return PreferencePair([{"role": "user", "content": str(row["input"])}], chosen, rejected, meta=meta)

@@ -1,0 +1,133 @@
+"""A JSONL file read line by line, exactly: numbers counted from 1, every byte accounted for, nothing repaired."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from preftune.errors import DataError
+
+MAX_LINE_BYTES = 64 * 2**20  # ten images of 10 MiB in base64 do not fit one line of a text model; far above real pairs
+MAX_DEPTH = 64  # tool schemas nest a dozen levels; deeper is an attack or an accident
+BOM = b"\xef\xbb\xbf"
+
+
+class Line(NamedTuple):
+    """One line without its line break."""
+
+    number: int
+    raw: bytes
+    carriage_return: bool  # it ended in CRLF
+
+
+class Unreadable(Exception):  # noqa: N818 - never leaves the room: a reason, turned into a finding
+    """Why a line is not one JSON object: the rule that says so, what was found, what to do."""
+
+    def __init__(self, rule: str, found: str, hint: str) -> None:
+        super().__init__(found)
+        self.rule, self.found, self.hint = rule, found, hint
+
+
+def existing_file(path: str | Path) -> Path:
+    """Return the path when a file stands there; raise DataError, saying what does, when not."""
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path}: expected a file, found a folder; name the file in it")
+    if not path.is_file():
+        raise DataError(f"{path}: expected a file, found nothing there; check the spelling and the current folder")
+    return path
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """Yield every line of a file, blank ones too; the line break is the byte 0x0A alone."""
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            body = raw.removesuffix(b"\n")
+            bare = body.removesuffix(b"\r")
+            yield Line(number, bare, carriage_return=bare is not body and len(bare) != len(body))
+
+
+def decode(raw: bytes) -> dict[str, Any]:
+    """Return the JSON object that a line holds, or raise Unreadable for the first thing wrong with it."""
+    if len(raw) > MAX_LINE_BYTES:
+        found = f"the line has {len(raw):,} bytes; at most {MAX_LINE_BYTES:,} are read"
+        raise Unreadable("line", found, "split or shorten the pair")
+    if b"\0" in raw:
+        raise Unreadable("encoding", f"NUL byte at byte {raw.index(0)} of the line", "remove it; the file may be UTF-16")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        found = f"byte 0x{raw[error.start]:02x} at byte {error.start} of the line is not UTF-8"
+        raise Unreadable("encoding", found, "save the file as UTF-8") from None
+    value = _parse(text)
+    if not isinstance(value, dict):
+        raise Unreadable("line", f"the line holds {json_kind(value)}, not an object", "write one JSON object a line")
+    _refuse_lone_surrogates(text, value)
+    return value
+
+
+def json_kind(value: object) -> str:
+    """Return the name of a JSON value's kind, with its article."""
+    if value is None:
+        return "null"
+    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
+    return kinds.get(type(value), type(value).__name__)
+
+
+def _parse(text: str) -> Any:
+    if _depth(text) > MAX_DEPTH:
+        raise Unreadable("line", f"values are nested more than {MAX_DEPTH} deep", "flatten the row")
+    try:
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            found = f"two values on one line; the second begins at column {error.colno}"
+            raise Unreadable("line", found, "put each object on a line of its own") from None
+        found = f"not JSON at column {error.colno}: {error.msg[0].lower()}{error.msg[1:]}"
+        raise Unreadable("line", found, "write each pair with a JSON library, one object a line") from None
+    except ValueError:  # an integer of more digits than Python converts
+        raise Unreadable("line", "a number has too many digits", "write it shorter, or as text") from None
+
+
+def _depth(text: str) -> int:
+    """Return an upper bound of the nesting; brackets within text count too, so only a suspicion is counted exactly."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return 0
+    depth = deepest = 0
+    in_text = escaped = False
+    for character in text:
+        if in_text:
+            in_text = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+        elif character == '"':
+            in_text = True
+        elif character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise Unreadable("line", f"key {twice!r} stands twice in one object", "keep one of them; readers disagree on which wins")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise Unreadable("line", f"{name} is no JSON", "write null, or leave the key out")
+
+
+def _refuse_lone_surrogates(text: str, value: object) -> None:
+    if "\\ud" not in text.lower():
+        return
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise Unreadable("encoding", "an escape of a lone surrogate (half a character)", "write the whole character") from None

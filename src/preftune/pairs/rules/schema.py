@@ -1,0 +1,300 @@
+"""Rules on the shape of one row: keys, input, output, weights, tools, reasoning, images, mixed.
+
+Invariant: a rule looks only at what it is named for and bears anything else, so that one fault gives one finding.
+Source: the hosted API's preference format (docs/wire.md, Preference data).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+from preftune.pairs.finding import Problem
+from preftune.pairs.jsonl import json_kind
+
+Row = dict[str, Any]
+ROLES = ("system", "user", "assistant", "tool")
+KEYS = ("input", "preferred_output", "non_preferred_output")
+OUTPUTS = KEYS[1:]
+INPUT_KEYS = ("messages", "tools", "parallel_tool_calls")
+MAX_IMAGES = 10  # a row
+MAX_IMAGE_BASE64 = 13_981_036  # characters: 10 MiB
+_IMAGE = re.compile(r"data:image/(jpeg|png|webp);base64,")
+# what a row of another format is known by, its name, and the source name that `convert` takes
+_FOREIGN = (
+    (("prompt", "chosen", "rejected"), "TRL", "trl"),
+    (("conversations", "chosen", "rejected"), "ShareGPT ranking", "sharegpt"),
+    (("chosen", "rejected"), "TRL without a prompt", "trl"),
+    (("messages",), "supervised (messages)", ""),
+    (("prompt", "completion"), "supervised (prompt and completion)", ""),
+    (("text",), "supervised (text)", ""),
+)
+
+
+def check_row(row: Row) -> Iterator[Problem]:
+    """Yield every problem with the shape of one row."""
+    foreign = list(mixed(row))
+    yield from foreign
+    if not foreign:
+        for rule in ROW_RULES:
+            yield from rule(row)
+
+
+def mixed(row: Row) -> Iterator[Problem]:
+    """Find a row of another format, and say how to convert it."""
+    if any(key in row for key in KEYS):
+        return
+    for keys, name, source in _FOREIGN:
+        if all(key in row for key in keys):
+            hint = "a preference file holds preference rows alone"
+            if source:
+                hint = f"convert the file: preftune.convert(source, target, source={source!r})"
+            yield _refused("mixed", "", f"the row is in the {name} format; it must be a preference row", hint)
+            return
+
+
+def keys(row: Row) -> Iterator[Problem]:
+    """Find missing and unknown top-level keys."""
+    for key in KEYS:
+        if key not in row:
+            yield _refused("keys", key, f"{key} is missing", f"each row needs {', '.join(KEYS)}")
+    for key in row:
+        if key not in (*KEYS, "weight", "tools"):  # tools has a rule of its own
+            message = f"{key!r} is no key of a preference row"
+            yield Problem("keys", "warning", key, message, "remove it: the hosted side may refuse unknown keys", fixable=True)
+
+
+def context(row: Row) -> Iterator[Problem]:
+    """Find what is wrong with `input`: its messages, their roles, their order."""
+    if "input" not in row:
+        return
+    given = row["input"]
+    if not isinstance(given, dict):
+        yield _refused("input", "input", f"input is {json_kind(given)}; it must be an object", 'write {"messages": [...]}')
+        return
+    messages = given.get("messages")
+    if not isinstance(messages, list) or not messages:
+        found = "missing" if "messages" not in given else "an empty list" if messages == [] else json_kind(messages)
+        hint = "give the conversation up to the answer, at least one message"
+        yield _refused("input", "input.messages", f"input.messages is {found}; it must be a list of messages", hint)
+        return
+    for index, message in enumerate(messages):
+        yield from _message(message, f"input.messages[{index}]")
+    yield from _order([m.get("role") if isinstance(m, dict) else None for m in messages])
+
+
+def assistant_first(row: Row) -> Iterator[Problem]:
+    """Note a context that starts with the assistant, which is legal and often a conversion gone wrong."""
+    roles = [message.get("role") for message in _messages(row) if message.get("role") != "system"]
+    if roles[:1] == ["assistant"]:
+        hint = "legal; look whether the first user message got lost"
+        yield Problem("assistant-first", "info", "input.messages[0]", "the context starts with the assistant", hint)
+
+
+def output(row: Row) -> Iterator[Problem]:
+    """Find an output that is not exactly one answer of the assistant, or an empty one."""
+    for key in OUTPUTS:
+        if key not in row:
+            continue
+        answers = row[key]
+        if not isinstance(answers, list) or len(answers) != 1:
+            found = f"a list of {len(answers)}" if isinstance(answers, list) else json_kind(answers)
+            yield _refused("output", key, f"{key} is {found}; it must be a list of exactly one message", "keep one answer a side")
+            continue
+        yield from _answer(answers[0], f"{key}[0]")
+
+
+def weights(row: Row) -> Iterator[Problem]:
+    """Find weights that are not 0 or 1 on a message, or not a finite number of at least 0 on the row."""
+    for index, message in enumerate(_messages(row)):
+        weight = message.get("weight", 1)
+        if isinstance(weight, bool) or weight not in (0, 1):
+            path = f"input.messages[{index}].weight"
+            yield _refused("weights", path, f"{path} is {_shown(weight)}; it must be 0 or 1", "use the row's weight for fractions")
+    if "weight" not in row:
+        return
+    weight = row["weight"]
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight) or weight < 0:
+        hint = "1 is an ordinary pair"
+        yield _refused("weights", "weight", f"weight is {_shown(weight)}; it must be a finite number of at least 0", hint)
+    elif weight == 0:
+        yield Problem("weights", "info", "weight", "weight is 0: the pair trains nothing", "drop the row, or give it a weight")
+
+
+def tools(row: Row) -> Iterator[Problem]:
+    """Find tools declared outside `input`, calls of undeclared tools, and arguments that are not JSON."""
+    if "tools" in row:
+        yield _refused("tools", "tools", "tools stands beside input; it must stand inside", "move it to input.tools")
+    given = row.get("input")
+    declared = given.get("tools") if isinstance(given, dict) else None
+    if declared is not None and not isinstance(declared, list):
+        message = f"input.tools is {json_kind(declared)}; it must be a list"
+        yield _refused("tools", "input.tools", message, "list each tool as an object")
+        return
+    names = {_tool_name(tool) for tool in declared or ()}
+    for path, message in _all_messages(row):
+        calls = message.get("tool_calls")
+        for index, call in enumerate(calls if isinstance(calls, list) else ()):
+            yield from _tool_call(call, f"{path}.tool_calls[{index}]", names)
+
+
+def reasoning(row: Row) -> Iterator[Problem]:
+    """Find reasoning on one side only: the model then learns its presence, not its quality."""
+    sides = [any(_first(row, key).get(name) for name in ("reasoning", "reasoning_content")) for key in OUTPUTS]
+    if sides[0] != sides[1]:
+        message = f"only {OUTPUTS[sides.index(True)]} carries reasoning"
+        yield Problem("reasoning", "warning", OUTPUTS[sides.index(True)] + "[0]", message, "give it to both sides, or to none")
+
+
+def images(row: Row) -> Iterator[Problem]:
+    """Find images outside user messages of the context, too many, too large, or not inline jpeg, png or webp."""
+    count = 0
+    for path, message in _all_messages(row):
+        for index, part in enumerate(_parts(message)):
+            if part.get("type") != "image_url":
+                continue
+            count += 1
+            yield from _image(part, f"{path}.content[{index}]", message)
+    if count > MAX_IMAGES:
+        yield _refused("images", "input.messages", f"the row has {count} images; at most {MAX_IMAGES} are taken", "drop some")
+    kinds = {isinstance(message.get("content"), list) for message in _messages(row) if message.get("content") is not None}
+    if count and len(kinds) > 1:
+        hint = "write every content as a list of parts"
+        yield _refused("images", "input.messages", "some messages are multimodal and some plain; all must be alike", hint)
+
+
+ROW_RULES: tuple[Callable[[Row], Iterator[Problem]], ...] = (
+    keys, context, assistant_first, output, weights, tools, reasoning, images,
+)  # fmt: skip
+
+
+def _refused(rule: str, path: str, message: str, hint: str) -> Problem:
+    return Problem(rule, "error", path, message, hint, refused=True)
+
+
+def _message(message: object, path: str) -> Iterator[Problem]:
+    if not isinstance(message, dict):
+        yield _refused("input", path, f"{path} is {json_kind(message)}; it must be an object", 'write {"role": ..., "content": ...}')
+        return
+    role = message.get("role")
+    if role not in ROLES:
+        found = "missing" if "role" not in message else repr(role)
+        yield _refused("input", f"{path}.role", f"{path}.role is {found}; it must be one of {', '.join(ROLES)}", "name the speaker")
+    if not _has_content(message) and not (role == "assistant" and message.get("tool_calls")):
+        yield _content_problem("input", message, path)
+
+
+def _answer(message: object, path: str) -> Iterator[Problem]:
+    if not isinstance(message, dict):
+        yield _refused("output", path, f"{path} is {json_kind(message)}; it must be an object", 'write {"role": "assistant", ...}')
+        return
+    role = message.get("role")
+    if role != "assistant":
+        found = "missing" if "role" not in message else repr(role)
+        yield _refused("output", f"{path}.role", f"{path}.role is {found}; it must be 'assistant'", "both outputs are answers")
+    if message.get("tool_calls"):
+        return
+    content = message.get("content")
+    if isinstance(content, str) and not content.strip():
+        hint = "drop the pair, or write the answer"
+        yield _refused("output", f"{path}.content", f"{path}.content is empty; it must hold an answer", hint)
+    elif not _has_content(message):
+        yield _content_problem("output", message, path)
+
+
+def _has_content(message: Row) -> bool:
+    content = message.get("content")
+    if isinstance(content, list):
+        return bool(content) and all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content)
+    return isinstance(content, str)
+
+
+def _content_problem(rule: str, message: Row, path: str) -> Problem:
+    found = "missing" if "content" not in message else json_kind(message["content"])
+    if isinstance(message.get("content"), list):
+        found = "a list that is not all content parts"
+    text = f"{path}.content is {found}; it must be text or content parts"
+    return _refused(rule, f"{path}.content", text, "write the message's text")
+
+
+def _order(roles: list[str | None]) -> Iterator[Problem]:
+    for index, (before, role) in enumerate(pairwise(roles), start=1):
+        if role == before and role in ("user", "assistant"):
+            path = f"input.messages[{index}].role"
+            hint = "join the two messages"
+            yield _refused("input", path, f"{path} is {role!r} like the one before; speakers must take turns", hint)
+        if role == "system":
+            path = f"input.messages[{index}].role"
+            yield _refused("input", path, f"{path} is 'system'; a system message must be the first", "move it to the front")
+    if roles[-1] == "assistant":
+        path = f"input.messages[{len(roles) - 1}].role"
+        hint = "the answers belong into the outputs"
+        yield _refused("input", path, f"{path} is 'assistant'; the last message must not be", hint)
+
+
+def _tool_name(tool: object) -> str | None:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _tool_call(call: object, path: str, names: set[str | None]) -> Iterator[Problem]:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        yield _refused("tools", path, f"{path} has no function; it must name one", "write the call as the model would")
+        return
+    name, arguments = _tool_name(call), function.get("arguments", "{}")
+    if name not in names - {None}:
+        hint = "declare it in input.tools"
+        yield _refused("tools", path, f"{path} calls {_shown(function.get('name'))}, which is not declared", hint)
+    try:
+        json.loads(arguments) if isinstance(arguments, str) else json.dumps(arguments)
+    except (ValueError, RecursionError):
+        where = f"{path}.function.arguments"
+        yield _refused("tools", where, f"{where} is not JSON", "write the arguments as a JSON object in text")
+
+
+def _image(part: Row, path: str, message: Row) -> Iterator[Problem]:
+    if not path.startswith("input.") or message.get("role") != "user":
+        yield _refused("images", path, f"{path} is an image outside a user message of the context", "move or drop it")
+    url = part.get("image_url")
+    url = url.get("url") if isinstance(url, dict) else url
+    if not isinstance(url, str) or not _IMAGE.match(url):
+        hint = "inline it as data:image/png;base64,…"
+        yield _refused("images", path, f"{path} is no inline image; it must be a data URL of jpeg, png or webp", hint)
+    elif len(url) - url.index(",") - 1 > MAX_IMAGE_BASE64:
+        yield _refused("images", path, f"{path} is larger than 10 MiB", "scale the image down")
+    if message.get("weight", 0):
+        yield _refused("images", path, f"{path} is an image in a message with a weight other than 0", "set its weight to 0")
+
+
+def _messages(row: Row) -> list[Row]:
+    given = row.get("input")
+    messages = given.get("messages") if isinstance(given, dict) else None
+    return [message if isinstance(message, dict) else {} for message in messages] if isinstance(messages, list) else []
+
+
+def _first(row: Row, key: str) -> Row:
+    answers = row.get(key)
+    return answers[0] if isinstance(answers, list) and answers and isinstance(answers[0], dict) else {}
+
+
+def _all_messages(row: Row) -> Iterator[tuple[str, Row]]:
+    for index, message in enumerate(_messages(row)):
+        yield f"input.messages[{index}]", message
+    for key in OUTPUTS:
+        yield f"{key}[0]", _first(row, key)
+
+
+def _parts(message: Row) -> list[Row]:
+    content = message.get("content")
+    return [part if isinstance(part, dict) else {} for part in content] if isinstance(content, list) else []
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - a message stays one line
