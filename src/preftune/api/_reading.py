@@ -45,18 +45,21 @@ def read_object(response: Response, *, bare_list_as: str = "") -> dict[str, Any]
 
 
 def path_id(given: object, kind: str) -> str:
-    """Return an id, or the id of an object, quoted for a path. Raises ConfigError for one that would change the path."""
+    """Return an id, or that of an object, quoted for a path. Raises ConfigError for one that would change the path."""
     text = given if isinstance(given, str) else getattr(given, "id", None)
     if not isinstance(text, str) or text in ("", ".", ".."):
-        raise ConfigError(f"{kind}: expected an id or an object that has one, found {given!r}; take it from list() or create()")
+        raise ConfigError(
+            f"{kind}: expected an id or an object that has one, found {given!r}; take it from list() or create()"
+        )
     return quote(text, safe="")
 
 
 def _unreadable(response: Response, reason: str) -> APIResponseValidationError:
     request = response.request
     start = response.content[:80].decode("utf-8", "replace")
+    found = f"{response.status}, {reason} (it begins {start!r})"
     return APIResponseValidationError(
-        f"{request.method} {request.path}: {response.status}, {reason} (it begins {start!r}); is base_url an API of this kind?",
+        f"{request.method} {request.path}: {found}; is base_url an API of this kind?",
         method=request.method,
         path=request.path,
     )

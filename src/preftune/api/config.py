@@ -1,7 +1,7 @@
 """What a job is asked to do: typed, checked, in the nested form of the wire or flat as keywords.
 
-Field names are the wire's, since the hosted documentation is their manual. Bounds are the documented ones; a model's own
-limits are the server's to say. Source: docs/wire.md, Create and Hyper-parameters.
+Field names are the wire's, since the hosted documentation is their manual. Bounds are the documented ones; a
+model's own limits are the server's to say. Source: docs/wire.md, Create and Hyper-parameters.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, Unpack
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from preftune.errors import ConfigError, ConfigWarning
 from preftune.losses.method import DPO, Finite, Knobs, NotNegative, Positive, unknown_key
+
+if TYPE_CHECKING:
+    from preftune.api.fields import JobFields
 
 __all__ = ["DPO", "SFT", "CosineSchedule", "FullFineTuning", "JobConfig", "LinearSchedule", "LoRA", "MultimodalParams"]
 
@@ -93,6 +96,10 @@ class JobConfig(Knobs):
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)  # the input may hold a W&B key or a token
+
+    if TYPE_CHECKING:  # both forms, for type checkers and editors
+
+        def __init__(self, **fields: Unpack[JobFields]) -> None: ...
 
     model: str | None = None
     from_checkpoint: str | None = None
@@ -169,7 +176,7 @@ class JobConfig(Knobs):
         needed = self.early_stopping_patience + self.early_stopping_warmup_evals + 1
         _refuse(
             self.n_evals < needed,
-            f"early stopping needs n_evals of at least {needed} (patience + warm-up + 1), found {self.n_evals}; raise n_evals",
+            f"early stopping needs {needed} evaluations (patience + warm-up + 1), found n_evals={self.n_evals}",
         )
         _refuse(
             bool(self.training_file and not self.validation_file),
@@ -179,7 +186,9 @@ class JobConfig(Knobs):
     def _warn(self) -> None:
         sentences = self.training_method.advice() if isinstance(self.training_method, DPO) else []
         if isinstance(self.training_method, DPO) and self.train_on_inputs is not None:
-            sentences.append("train_on_inputs is ignored by preference tuning, which scores answers alone; it is not sent")
+            sentences.append(
+                "train_on_inputs is ignored by preference tuning, which scores answers alone; it is not sent"
+            )
         for sentence in sentences:
             warnings.warn(sentence, ConfigWarning, stacklevel=_outside())
 
@@ -233,7 +242,7 @@ def method_to_wire(method: SFT | DPO) -> dict[str, Any]:
 
 
 def nested(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields in the nested form, whatever mixture of both forms came; raise pydantic's error for a contradiction."""
+    """Return fields in the nested form, whatever mixture of both came; raise pydantic's error for a contradiction."""
     fields: dict[str, Any] = {}
     blocks: dict[str, dict[str, Any]] = {}
     for given, value in data.items():
@@ -269,10 +278,16 @@ def _unwrapped(name: str, value: Any) -> Any:
 def _merged(block: str, given: Any, knobs: dict[str, Any]) -> dict[str, Any]:
     """Return a block with its flat knobs, refusing knobs that its kind does not have."""
     start = given.model_dump() if isinstance(given, Knobs) else dict(given or {})
-    if block == "training_method" and start.get("method", "sft") == "sft" and any(name.startswith(("dpo_", "rpo_", "simpo_")) for name in knobs):
+    if (
+        block == "training_method"
+        and start.get("method", "sft") == "sft"
+        and any(name.startswith(("dpo_", "rpo_", "simpo_")) for name in knobs)
+    ):
         name = next(iter(knobs))
         raise PydanticCustomError(
-            "dpo_on_sft", "{name} is a knob of DPO, but training_method is 'sft'; say training_method='dpo'", {"name": name}
+            "dpo_on_sft",
+            "{name} is a knob of DPO, but training_method is 'sft'; say training_method='dpo'",
+            {"name": name},
         )
     if block == "training_type":
         start.setdefault("type", "Lora")
@@ -286,7 +301,7 @@ def _tag(value: Any, name: str) -> Any:
 
 
 def first_fault(error: ValidationError) -> str:
-    """Return the first fault that pydantic found as one phrase: where, and what about it; never the value of a secret."""
+    """Return the first fault that pydantic found as one phrase: where, and what; never the value of a secret."""
     fault = error.errors(include_url=False, include_input=False)[0]
     tags = {"sft", "dpo", "Lora", "Full", "linear", "cosine", "function-after[_finite(), float]"}
     where = ".".join(str(part) for part in fault["loc"] if part not in tags and not str(part).startswith("function-"))
@@ -305,7 +320,9 @@ def _load(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         fields = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read, {getattr(error, 'strerror', None) or error}; check the path") from None
+        raise ConfigError(
+            f"{path}: cannot be read, {getattr(error, 'strerror', None) or error}; check the path"
+        ) from None
     except ValueError as error:
         raise ConfigError(f"{path}: not {path.suffix[1:].upper()}, {error}; mend that place") from None
     if not isinstance(fields, dict):

@@ -34,25 +34,29 @@ def create(config: JobConfig | None = None, /, **fields: Unpack[JobFields]) -> F
     body = job_config(config, **fields).to_wire()
     before = {job.id for job in (yield from list_jobs())}
     request = Request("POST", "/fine-tunes", json=body, headers={"idempotency-key": (yield Token())}, retry=False)
-    for attempt in range(_ATTEMPTS):
+    attempt = 0
+    while True:
         try:
             return read((yield request), FineTuneJob)
         except APIError as error:
-            if not is_transient(error):
+            if not (is_transient(error) or error.ambiguous):
                 raise
             failure = error
-        yield Sleep(pause(failure, attempt, 0.0))
-        if failure.ambiguous:
-            adopted = yield from _adopt(body, before)
-            if adopted is not None:
-                return adopted
-    raise failure
+        yield Sleep(pause(failure if is_transient(failure) else None, attempt, 0.0))
+        adopted = (yield from _adopt(body, before)) if failure.ambiguous else None
+        if adopted is not None:
+            return adopted
+        attempt += 1
+        if attempt == _ATTEMPTS or not is_transient(failure):
+            raise failure
 
 
 def job_config(config: JobConfig | None = None, /, **fields: Unpack[JobFields]) -> JobConfig:
     """Return the configuration that the arguments of `create` make, with its files."""
     if config is not None and fields:
-        raise ConfigError(f"create: expected a JobConfig or keywords, found both ({', '.join(fields)}); use config.replace()")
+        raise ConfigError(
+            f"create: expected a JobConfig or keywords, found both ({', '.join(fields)}); use config.replace()"
+        )
     try:
         config = config if config is not None else JobConfig(**fields)
     except ValidationError as error:
@@ -60,7 +64,9 @@ def job_config(config: JobConfig | None = None, /, **fields: Unpack[JobFields]) 
     if not config.training_file:
         raise ConfigError("create: training_file is missing; upload one: client.files.upload(path).id")
     if config.n_evals and not config.validation_file:
-        raise ConfigError(f"create: n_evals is {config.n_evals}, but there is no validation_file; give one, or set n_evals to 0")
+        raise ConfigError(
+            f"create: n_evals is {config.n_evals}, but there is no validation_file; give one, or set n_evals to 0"
+        )
     return config
 
 
@@ -70,7 +76,7 @@ def _adopt(body: Mapping[str, Any], before: set[str]) -> Flow[FineTuneJob | None
     if len(candidates) > 1:
         names = " and ".join(job.id for job in candidates)
         raise ConflictError(
-            f"POST /fine-tunes: the answer was lost, and {names} both look like this job; cancel the one you do not want",
+            f"POST /fine-tunes: the answer was lost, and {names} both look like this job; cancel the unwanted one",
             method="POST",
             path="/fine-tunes",
             status=409,

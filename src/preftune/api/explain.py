@@ -38,7 +38,7 @@ def _dpo(method: DPO) -> Iterator[str]:
     yield f"loss = -log sigmoid(z){nll}"
     yield f"z = {method.dpo_beta:g} * ({chosen} - {rejected}){gamma}"
     if method.is_simpo:
-        yield "Implied by simpo_gamma > 0 (SimPO): no reference (dpo_reference_free), and each side divided by its own length"
+        yield "Implied by simpo_gamma > 0 (SimPO): no reference (dpo_reference_free), each side divided by its length"
         yield "(dpo_normalize_logratios_by_length); gamma is an absolute margin that dpo_beta does not multiply."
     elif method.is_reference_free:
         yield "dpo_reference_free: the reference model is left out, so nothing holds the policy near its start."
@@ -46,7 +46,9 @@ def _dpo(method: DPO) -> Iterator[str]:
         yield "Length-normalised: each side's log-ratio is divided by its own number of answer tokens."
     if method.rpo_alpha:
         yield "rpo_alpha adds the chosen answer's mean NLL per token, which keeps its log-probability from falling."
-    yield f"A pair that is not learned at all has the loss {method.baseline:.4g}" + (" (plus the NLL term)." if nll else ".")
+    yield f"A pair that is not learned at all has the loss {method.baseline:.4g}" + (
+        " (plus the NLL term)." if nll else "."
+    )
     yield from (f"Advice: {sentence}." for sentence in method.advice())
 
 
@@ -57,7 +59,13 @@ def _ratio(method: DPO, side: str) -> str:
 
 def _training(config: JobConfig) -> Iterator[str]:
     kind = config.training_type
-    what = "all weights" if isinstance(kind, FullFineTuning) else "a LoRA adapter" if isinstance(kind, LoRA) else "the model's default (LoRA)"
+    what = (
+        "all weights"
+        if isinstance(kind, FullFineTuning)
+        else "a LoRA adapter"
+        if isinstance(kind, LoRA)
+        else "the model's default (LoRA)"
+    )
     schedule = config.lr_scheduler.lr_scheduler_type
     yield (
         f"Trains {what} for {config.n_epochs} epoch{'s'[: config.n_epochs != 1]}, batch {config.batch_size}, "

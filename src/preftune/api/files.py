@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builtins import list as List  # noqa: UP035 - a flow here is called list
+import builtins
 from typing import TypeAlias
 
 from preftune.api._reading import path_id, read, read_list
@@ -14,7 +14,7 @@ from preftune.errors import APIError, APITimeoutError, FileProcessingError
 FileOrId: TypeAlias = File | str
 
 
-def list() -> Flow[List[File]]:  # noqa: A001 - the name that SDKs of this API share
+def list() -> Flow[builtins.list[File]]:  # noqa: A001 - the name that SDKs of this API share
     """Return all files, in the server's order."""
     return read_list((yield Request("GET", "/files")), "data", File)
 
@@ -56,7 +56,7 @@ def wait(file: FileOrId, *, timeout: float | None = None, poll_interval: float |
             raise FileProcessingError(_refusal(current), current.validation_report)
         if timeout is not None and (yield Now()) - start >= timeout:
             raise APITimeoutError(
-                f"file {current.id}: expected it to be processed within {timeout:g} s, found {current.processing_status}; "
+                f"file {current.id}: expected it to be read within {timeout:g} s, found {current.processing_status}; "
                 "wait again, or look at it with client.files.retrieve()",
                 method="GET",
                 path=f"/files/{current.id}",

@@ -5,7 +5,7 @@ Source: docs/wire.md, Fine-tuning endpoints.
 
 from __future__ import annotations
 
-from builtins import list as List  # noqa: UP035 - a flow here is called list
+import builtins
 from typing import Any, TypeAlias
 
 from preftune.api._reading import path_id, read, read_items, read_list, read_object
@@ -25,7 +25,7 @@ from preftune.api.steps import Flow, Request
 JobOrId: TypeAlias = FineTuneJob | str
 
 
-def list() -> Flow[List[FineTuneJob]]:  # noqa: A001 - the name that SDKs of this API share
+def list() -> Flow[builtins.list[FineTuneJob]]:  # noqa: A001 - the name that SDKs of this API share
     """Return all jobs, in the server's order (newest first)."""
     return read_list((yield Request("GET", "/fine-tunes")), "data", FineTuneJob)
 
@@ -45,19 +45,19 @@ def delete(job: JobOrId) -> Flow[DeletedJob]:
     return read((yield Request("DELETE", _path(job))), DeletedJob)
 
 
-def list_events(job: JobOrId) -> Flow[List[Event]]:
+def list_events(job: JobOrId) -> Flow[builtins.list[Event]]:
     """Return what has happened to a job so far."""
     return read_list((yield Request("GET", f"{_path(job)}/events")), "data", Event)
 
 
-def list_checkpoints(job: JobOrId) -> Flow[List[Checkpoint]]:
+def list_checkpoints(job: JobOrId) -> Flow[builtins.list[Checkpoint]]:
     """Return the checkpoints of a job."""
     return read_list((yield Request("GET", f"{_path(job)}/checkpoints")), "data", Checkpoint)
 
 
 def list_metrics(
     job: JobOrId, *, from_step: int | None = None, to_step: int | None = None, resolution: int | None = None
-) -> Flow[List[MetricRow]]:
+) -> Flow[builtins.list[MetricRow]]:
     """Return the metrics so far, in time; both steps are inclusive, `resolution` thins the training rows."""
     asked = {"global_step_from": from_step, "global_step_to": to_step, "resolution": resolution}
     params = {name: value for name, value in asked.items() if value is not None}
@@ -66,11 +66,11 @@ def list_metrics(
 
 
 def model_limits(model: str) -> Flow[ModelLimits]:
-    """Return what a model (or a job's checkpoint) can be asked for. Raises NotFoundError for one that cannot be tuned."""
+    """Return what a model, or a job's checkpoint, can be asked for. Raises NotFoundError for an unknown one."""
     return read((yield Request("GET", "/fine-tunes/models/limits", params={"model_name": model})), ModelLimits)
 
 
-def supported_models() -> Flow[List[str]]:
+def supported_models() -> Flow[builtins.list[str]]:
     """Return the names of the models that can be tuned."""
     models = read_object((yield Request("GET", "/fine-tunes/models/supported"))).get("models") or []
     return [str(model) for model in models]

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -75,12 +75,12 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Emit:
+class Emit(Generic[T]):
     """Hand an item to whoever reads the feed."""
 
-    item: Any
+    item: T
 
 
 Step: TypeAlias = Request | Sleep | Now | Token | Call
 Flow: TypeAlias = Generator[Step, Any, T]  # ends with one T
-Feed: TypeAlias = Generator[Step | Emit, Any, None]  # emits many; Endpoint tables say of what
+Feed: TypeAlias = Generator[Step | Emit[T], Any, None]  # emits many of T

@@ -18,7 +18,9 @@ from preftune.errors import APIError, APITimeoutError, JobFailedError
 _SPLITS = ("train", "eval")
 
 
-def stream_metrics(job: JobOrId, *, from_step: int | None = None, poll_interval: float | None = None) -> Feed:
+def stream_metrics(
+    job: JobOrId, *, from_step: int | None = None, poll_interval: float | None = None
+) -> Feed[MetricRow]:
     """Yield MetricRows while a job runs, each exactly once, until it ends; `from_step` is inclusive.
 
     Ends quietly when the job fails: `wait` is what raises. Transient failures are borne for 15 minutes.
@@ -42,7 +44,7 @@ def stream_metrics(job: JobOrId, *, from_step: int | None = None, poll_interval:
         yield Sleep(pauses.after(progress=bool(fresh)))
 
 
-def stream_events(job: JobOrId, *, poll_interval: float | None = None) -> Feed:
+def stream_events(job: JobOrId, *, poll_interval: float | None = None) -> Feed[Event]:
     """Yield Events while a job runs, each once, until it ends."""
     pauses, patience, seen = Pauses(poll_interval), Patience(), set[Hashable]()
     while True:
@@ -95,7 +97,9 @@ def _ended(job: FineTuneJob) -> Flow[FineTuneJob]:
 
 
 def _reason(job: FineTuneJob, events: list[Event]) -> str:
-    telling = [event for event in events if event.kind in ("job_error", "job_user_error", "job_stopped", "billing_limit")]
+    telling = [
+        event for event in events if event.kind in ("job_error", "job_user_error", "job_stopped", "billing_limit")
+    ]
     told = telling or [event for event in events if str(event.level).lower().endswith("error")] or events[-1:]
     return told[-1].message if told else f"the server gave no reason; see client.fine_tuning.retrieve({job.id!r})"
 

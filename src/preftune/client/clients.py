@@ -56,9 +56,9 @@ class _Settings:
         """Return a client with other options and the same connections; extras go with every call of the API."""
         options = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         copy = object.__new__(type(self))
-        copy._connection = self._connection.replaced(options)  # noqa: SLF001 - our own class
-        copy._http_client = self._http_client  # noqa: SLF001
-        copy._driver = self._running.sharing(copy._connection)  # noqa: SLF001
+        copy._connection = self._connection.replaced(options)
+        copy._http_client = self._http_client
+        copy._driver = self._running.sharing(copy._connection)
         return copy
 
     @property
@@ -105,9 +105,9 @@ class Client(_Settings):
         result: T = self._running.run(flow)
         return result
 
-    def stream(self, feed: "Feed") -> "Generator[Any, None, None]":
+    def stream(self, feed: "Feed[T]") -> "Generator[T, None, None]":
         """Yield what a feed emits, doing its steps."""
-        return self._running.stream(feed)  # type: ignore[no-any-return]
+        return self._running.stream(feed)
 
     def request(self, method: str, path: str, *, params: "Any" = None, json: "Any" = None) -> "Response":
         """Return the answer of a call that has no method here; `path` goes without /v1."""
@@ -173,9 +173,9 @@ class AsyncClient(_Settings):
         result: T = await self._running.run(flow)
         return result
 
-    def stream(self, feed: "Feed") -> "AsyncGenerator[Any, None]":
+    def stream(self, feed: "Feed[T]") -> "AsyncGenerator[T, None]":
         """Yield what a feed emits, doing its steps."""
-        return self._running.stream(feed)  # type: ignore[no-any-return]
+        return self._running.stream(feed)
 
     async def request(self, method: str, path: str, *, params: "Any" = None, json: "Any" = None) -> "Response":
         """Return the answer of a call that has no method here; `path` goes without /v1."""

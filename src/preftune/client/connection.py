@@ -23,7 +23,16 @@ _URLS = ("PREFTUNE_BASE_URL", "TOGETHER_BASE_URL")
 class Connection:
     """The settings of a client; a copy with other options shares the pool of the first."""
 
-    __slots__ = ("api_key", "base_url", "deadline", "extra_body", "extra_headers", "extra_query", "max_retries", "timeout")
+    __slots__ = (
+        "api_key",
+        "base_url",
+        "deadline",
+        "extra_body",
+        "extra_headers",
+        "extra_query",
+        "max_retries",
+        "timeout",
+    )
 
     def __init__(
         self,
@@ -47,7 +56,9 @@ class Connection:
         if max_retries < 0:
             raise ConfigError(f"max_retries: expected 0 or more, found {max_retries}; 0 turns retrying off")
         if timeout <= 0 or (deadline is not None and deadline <= 0):
-            raise ConfigError(f"timeout and deadline: expected seconds above 0, found {timeout:g} and {deadline}; leave them out")
+            raise ConfigError(
+                f"timeout and deadline: expected seconds above 0, found {timeout:g} and {deadline}; leave them out"
+            )
 
     def replaced(self, options: "Mapping[str, Any]") -> "Connection":
         """Return a copy with other options; extras are merged over the old ones."""
@@ -66,7 +77,9 @@ def _key(given: "str | None") -> Secret:
             "or run `preftune serve`, which needs no account"
         )
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigError("api_key: expected printable ASCII without spaces, found something else; copy the key once more")
+        raise ConfigError(
+            "api_key: expected printable ASCII without spaces, found something else; copy the key once more"
+        )
     return Secret(key)
 
 

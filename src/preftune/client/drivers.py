@@ -70,7 +70,7 @@ class Blocking:
         """Return what a flow ends with."""
         return _result(self.stream(flow))
 
-    def stream(self, flow: Flow[T] | Feed) -> Generator[Any, None, T]:
+    def stream(self, flow: Flow[T] | Feed[Any]) -> Generator[Any, None, T]:
         """Yield what a flow emits, and return what it ends with."""
         try:
             step = next(flow)
@@ -169,7 +169,7 @@ class Awaiting:
         finally:
             flow.close()
 
-    async def stream(self, feed: Feed) -> AsyncGenerator[Any, None]:
+    async def stream(self, feed: Feed[T]) -> AsyncGenerator[T, None]:
         """Yield what a feed emits."""
         try:
             step = next(feed)
@@ -268,7 +268,11 @@ def _is_absolute(path: str) -> bool:
 
 def _arguments(request: Request, connection: Connection, content: Any) -> dict[str, Any]:
     """Return what httpx builds the request from; an absolute URL gets nothing of the API's."""
-    arguments: dict[str, Any] = {"method": request.method, "timeout": connection.timeout, "headers": dict(request.headers)}
+    arguments: dict[str, Any] = {
+        "method": request.method,
+        "timeout": connection.timeout,
+        "headers": dict(request.headers),
+    }
     if isinstance(request.body, Path):
         arguments["headers"]["content-length"] = str(request.body.stat().st_size)
     if content is not None:
@@ -323,10 +327,14 @@ def _told(request: Request, connection: Connection) -> Iterator[None]:
         sentence = f"{where}: no answer within {connection.timeout:g} s; try again, or raise timeout"
         raise APITimeoutError(sentence, **place, ambiguous=not isinstance(error, _NOT_SENT)) from _bare(error)
     except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
-        raise APIError(f"{where}: the request cannot be sent, {error}; look at base_url and the headers", **place) from None
+        raise APIError(
+            f"{where}: the request cannot be sent, {error}; look at base_url and the headers", **place
+        ) from None
     except httpx.TransportError as error:
         reason = str(error) or type(error).__name__
-        sentence = f"{where}: no answer from {connection.base_url}, {reason}; is the server running, and the network up?"
+        sentence = (
+            f"{where}: no answer from {connection.base_url}, {reason}; is the server running, and the network up?"
+        )
         raise APIConnectionError(sentence, **place, ambiguous=not isinstance(error, _NOT_SENT)) from _bare(error)
 
 

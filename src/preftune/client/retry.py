@@ -14,7 +14,9 @@ from preftune.api.transient import is_transient, pause
 _log = logging.getLogger("preftune")
 
 
-def policy(request: Request, *, max_retries: int, chance: Callable[[], float], time_left: Callable[[], float]) -> dict[str, Any]:
+def policy(
+    request: Request, *, max_retries: int, chance: Callable[[], float], time_left: Callable[[], float]
+) -> dict[str, Any]:
     """Return the arguments of tenacity's Retrying or AsyncRetrying for one request."""
 
     def worth_it(error: BaseException) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from preftune.api import creation, files, fine_tuning, watching
-from preftune.api.models import Event, MetricRow
 from preftune.api.steps import Feed, Flow, Request, Response
 from preftune.client import transfer
 from preftune.client.drivers import Awaiting, Blocking
@@ -24,6 +23,8 @@ T = TypeVar("T")
 class Resource(Generic[D]):
     """A group of calls over one driver."""
 
+    _driver: D
+
     def __init__(self, driver: D) -> None:
         self._driver = driver
 
@@ -34,8 +35,8 @@ class Endpoint(Generic[P, T]):
     def __init__(self, flow: Callable[P, Flow[T]]) -> None:
         self._flow = flow
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name, self._owner = name, owner
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
 
     @overload
     def __get__(self, resource: None, owner: type) -> Callable[P, T]: ...
@@ -46,41 +47,26 @@ class Endpoint(Generic[P, T]):
     def __get__(self, resource: Resource[Any] | None, owner: type) -> Callable[P, Any]:
         flow = self._flow
         if resource is None:
-            return self._like_the_flow(flow)
+            return _named_like(flow, flow, self._name)
         driver = resource._driver  # noqa: SLF001 - of this file
-        if isinstance(driver, Awaiting):
 
-            async def method(*args: P.args, **kwargs: P.kwargs) -> Any:
-                return await driver.run(flow(*args, **kwargs))
-        else:
+        def blocking(*args: P.args, **kwargs: P.kwargs) -> T:
+            return driver.run(flow(*args, **kwargs))  # type: ignore[no-any-return]
 
-            def method(*args: P.args, **kwargs: P.kwargs) -> Any:
-                return driver.run(flow(*args, **kwargs))
+        async def awaiting(*args: P.args, **kwargs: P.kwargs) -> T:
+            return await driver.run(flow(*args, **kwargs))  # type: ignore[no-any-return]
 
-        return self._like_the_flow(method)
-
-    def _like_the_flow(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        """Give a function the name, text and signature that `help()` and an editor show."""
-
-        def shown(*args: Any, **kwargs: Any) -> Any:
-            return method(*args, **kwargs)
-
-        function = method if method is not self._flow else shown
-        function.__name__, function.__qualname__ = self._name, f"{self._owner.__qualname__}.{self._name}"
-        function.__doc__, function.__module__ = self._flow.__doc__, self._owner.__module__
-        function.__signature__ = inspect.signature(self._flow)  # type: ignore[attr-defined]
-        return function
+        return _named_like(flow, awaiting if isinstance(driver, Awaiting) else blocking, self._name)
 
 
 class Stream(Generic[P, T]):
     """A feed as a method: a generator, or an async generator (closable by `contextlib.aclosing`)."""
 
-    def __init__(self, feed: Callable[P, Feed], _item: type[T]) -> None:
-        self._endpoint: Endpoint[P, Any] = Endpoint(feed)  # type: ignore[arg-type]  # a feed is bound as a flow is
+    def __init__(self, feed: Callable[P, Feed[T]]) -> None:
         self._feed = feed
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._endpoint.__set_name__(owner, name)
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
 
     @overload
     def __get__(self, resource: None, owner: type) -> Callable[P, Generator[T, None, None]]: ...
@@ -89,14 +75,30 @@ class Stream(Generic[P, T]):
     @overload
     def __get__(self, resource: Resource[Awaiting], owner: type) -> Callable[P, AsyncGenerator[T, None]]: ...
     def __get__(self, resource: Resource[Any] | None, owner: type) -> Callable[P, Any]:
+        feed = self._feed
         if resource is None:
-            return self._endpoint.__get__(None, owner)
-        driver, feed = resource._driver, self._feed  # noqa: SLF001 - of this file
+            return _named_like(feed, feed, self._name)
+        driver = resource._driver  # noqa: SLF001 - of this file
 
         def method(*args: P.args, **kwargs: P.kwargs) -> Any:
             return driver.stream(feed(*args, **kwargs))
 
-        return self._endpoint._like_the_flow(method)  # noqa: SLF001
+        return _named_like(feed, method, self._name)
+
+
+def _named_like(flow: Callable[..., Any], function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Return a function with the name, text and signature that `help()` and an editor show: what a call gives."""
+
+    def method(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    signature = inspect.signature(flow)
+    kind, _, item = str(signature.return_annotation).removesuffix("]").replace("builtins.", "").partition("[")
+    shown: Any = function if function is not flow else method
+    shown.__name__ = shown.__qualname__ = name
+    shown.__doc__ = flow.__doc__
+    shown.__signature__ = signature.replace(return_annotation=f"Iterator[{item}]" if kind == "Feed" else item)
+    return shown  # type: ignore[no-any-return]
 
 
 class Files(Resource[D]):
@@ -121,8 +123,8 @@ class FineTuning(Resource[D]):
     list_events = Endpoint(fine_tuning.list_events)
     list_checkpoints = Endpoint(fine_tuning.list_checkpoints)
     list_metrics = Endpoint(fine_tuning.list_metrics)
-    stream_metrics = Stream(watching.stream_metrics, MetricRow)
-    stream_events = Stream(watching.stream_events, Event)
+    stream_metrics = Stream(watching.stream_metrics)
+    stream_events = Stream(watching.stream_events)
     wait = Endpoint(watching.wait)
     download = Endpoint(transfer.download)
     estimate_price = Endpoint(fine_tuning.estimate_price)

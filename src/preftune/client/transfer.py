@@ -62,7 +62,9 @@ def download(job: JobOrId, *, to: str | Path, checkpoint: str | None = None, ste
     if checkpoint is None:
         kind = (yield from retrieve_job(job)).training_type or {}
         checkpoint = "model_output_path" if kind.get("type") == "Full" else "adapter"
-    params = {"ft_id": path_id(job, "job"), "checkpoint": checkpoint} | ({} if step is None else {"checkpoint_step": step})
+    params = {"ft_id": path_id(job, "job"), "checkpoint": checkpoint} | (
+        {} if step is None else {"checkpoint_step": step}
+    )
     folder: Path = yield Call(_scratch_beside, (target,))
     try:
         archive = folder / "archive"
@@ -85,10 +87,14 @@ class _Source(NamedTuple):
 def _look_at(path: Path) -> _Source:
     """Return what the protocol wants to know before the first byte: the first of two readings."""
     if not path.is_file():
-        raise DataError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing there'}; check the path")
+        raise DataError(
+            f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing there'}; check the path"
+        )
     file_type = path.suffix.lower().removeprefix(".")
     if file_type not in _FILE_TYPES:
-        raise DataError(f"{path}: expected one of .{', .'.join(_FILE_TYPES)}, found {path.suffix or 'no extension'!r}; convert it")
+        raise DataError(
+            f"{path}: expected one of .{', .'.join(_FILE_TYPES)}, found {path.suffix or 'no extension'!r}; convert it"
+        )
     with path.open("rb") as file:
         return _Source(path, hashlib.file_digest(file, "sha256").hexdigest(), file_type)
 
@@ -97,8 +103,8 @@ def _where_to(opened: Response) -> tuple[str, str]:
     location, file_id = opened.headers.get("location", ""), opened.headers.get("x-together-file-id", "")
     if not location.startswith(("http://", "https://")) or not file_id:
         raise APIResponseValidationError(
-            "POST /files: expected an absolute Location and X-Together-File-Id, found "
-            f"{'no' if not location else 'a'} location and {'no' if not file_id else 'an'} id; is base_url an API of this kind?",
+            f"POST /files: expected an absolute Location and X-Together-File-Id, found {location[:9]!r}… and "
+            f"{file_id!r}; is base_url an API of this kind?",
             method="POST",
             path="/files",
         )
@@ -111,7 +117,9 @@ def _put(location: str, source: _Source) -> Flow[None]:
         if answer.status not in _REDIRECTS:
             return
         location = answer.headers.get("location", location)
-    raise IntegrityError(f"upload of {source.path.name}: expected storage, found {_MAX_HOPS} redirects in a row; try again later")
+    raise IntegrityError(
+        f"upload of {source.path.name}: expected storage, found {_MAX_HOPS} redirects in a row; try again later"
+    )
 
 
 def _scratch_beside(target: Path) -> Path:

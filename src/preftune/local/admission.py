@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from preftune.api.config import FLAT, DPO, FullFineTuning, JobConfig, first_fault
+from preftune.api.config import DPO, FLAT, FullFineTuning, JobConfig, first_fault
 from preftune.local import limits
 from preftune.local.store import Record, Store
 
@@ -37,7 +37,9 @@ def admit(body: dict[str, Any], store: Store) -> JobConfig:
     if config.batch_size != "max" and config.batch_size > most:
         raise Refused(f"batch_size is {config.batch_size}; at most {most}", param="batch_size")
     if config.n_checkpoints > limits.MAX_CHECKPOINTS:
-        raise Refused(f"n_checkpoints is {config.n_checkpoints}; at most {limits.MAX_CHECKPOINTS}", param="n_checkpoints")
+        raise Refused(
+            f"n_checkpoints is {config.n_checkpoints}; at most {limits.MAX_CHECKPOINTS}", param="n_checkpoints"
+        )
     longest = limits.MAX_LENGTH_DPO if isinstance(config.training_method, DPO) else limits.MAX_LENGTH_SFT
     if config.max_seq_length is not None and config.max_seq_length > longest:
         raise Refused(f"max_seq_length is {config.max_seq_length}; at most {longest}", param="max_seq_length")

@@ -130,7 +130,7 @@ class _Routes:
         if known:
             envelope = _envelope(409, "a file with this content already exists", code="file_exists")
             return JSONResponse(envelope | {"file_id": known["id"]}, 409, {"x-should-retry": "false"})
-        record = {
+        record: Record = {
             "id": f"file-{uuid.uuid4()}",
             "created_at": int(time.time()),
             "filename": PurePosixPath(name.replace("\\", "/")).name,
@@ -191,7 +191,7 @@ class _Routes:
         try:
             report = validate.report(self._store.file_path(file_id), record["filename"])
             status = "COMPLETED" if report["valid"] else "INVALID_FORMAT"
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the file is marked and its owner told
             _log.exception("file %s could not be read", file_id)
             report, status = {"valid": False, "error": str(error), "error_type": "FAILED"}, "FAILED"
         self._store.set_file(file_id, status=status, report=report)
@@ -266,7 +266,9 @@ class _Routes:
         answer = answers.job(self._known_job(job_id))
         if waiting:
             message = "The job was cancelled before it ran."
-            self._store.end_job(job_id, expected=("cancel_requested",), to="cancelled", event="job_stopped", message=message)
+            self._store.end_job(
+                job_id, expected=("cancel_requested",), to="cancelled", event="job_stopped", message=message
+            )
         return JSONResponse(answer)
 
     async def list_events(self, request: Request) -> Response:
@@ -293,7 +295,9 @@ class _Routes:
         full = job["config"]["training_type"]["type"] == "Full"
         kind = request.query_params.get("checkpoint") or ("model_output_path" if full else "merged")
         if kind not in ("merged", "adapter", "model_output_path"):
-            raise Refused(f"checkpoint is {kind!r}; it must be merged, adapter or model_output_path", param="checkpoint")
+            raise Refused(
+                f"checkpoint is {kind!r}; it must be merged, adapter or model_output_path", param="checkpoint"
+            )
         suffix = ".adapter.tar.zst" if kind == "adapter" else ".merged.tar.zst"
         path = self._store.checkpoint_path(job["id"], at, suffix)
         if not path.is_file() and step is not None:  # an intermediate LoRA checkpoint is an adapter alone
@@ -306,7 +310,9 @@ class _Routes:
     async def whoami(self, _: Request) -> Response:
         project = {"id": "local", "name": "local", "slug": "local"}
         organization = {"id": "local", "name": "local"}
-        return JSONResponse({"type": "api_key", "api_key": {"id": "local"}, "organization": organization, "project": project})
+        return JSONResponse(
+            {"type": "api_key", "api_key": {"id": "local"}, "organization": organization, "project": project}
+        )
 
     def _file(self, request: Request) -> Record:
         file_id = request.path_params["id"]
@@ -327,9 +333,10 @@ class _Routes:
 
 async def _form(request: Request) -> dict[str, str]:
     """Return the fields of an upload's first step: multipart, urlencoded or in the query; sources differ."""
-    fields = dict(request.query_params)
+    fields = {name: str(value) for name, value in request.query_params.items()}
     async with request.form(max_fields=20) as form:
-        return fields | {name: value for name, value in form.items() if isinstance(value, str)}
+        texts: dict[str, str] = {name: value for name, value in form.items() if isinstance(value, str)}
+        return fields | texts
 
 
 async def _json(request: Request) -> Record:

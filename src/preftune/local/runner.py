@@ -72,16 +72,18 @@ def run_next(store: Store) -> bool:
     if record is None:
         return False
     job_id = record["id"]
+    if record["attempts"] > _ATTEMPTS:
+        message = f"The worker died {_ATTEMPTS} times while it ran this job."
+        store.end_job(job_id, expected=("running",), to="error", event="job_error", message=message)
+        return True
     try:
-        if record["attempts"] > _ATTEMPTS:
-            raise RuntimeError(f"its worker died {_ATTEMPTS} times")
         _Run(store, record).run()
     except _Cancelled:
         expected = ("cancel_requested",)
         store.end_job(job_id, expected=expected, to="cancelled", event="job_stopped", message="The job was cancelled.")
     except UserError as error:
         store.end_job(job_id, expected=("running",), to="user_error", event="job_error", message=str(error))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a job's failure is that job's end, not the worker's
         _log.exception("job %s failed", job_id)
         message = f"The embedded engine failed: {type(error).__name__}: {error}"
         store.end_job(job_id, expected=("running", "uploading"), to="error", event="job_error", message=message)
@@ -179,7 +181,9 @@ class _Run:
             pairs.append(Pair(encode(sides[0]), encode(sides[1]), 1.0 if pair.weight is None else float(pair.weight)))
         self._tell_cut(split, budget, shortened, empty)
         if not pairs:
-            raise UserError(f"The budget of {budget} bytes a side leaves no answer in the {split} file; raise max_seq_length.")
+            raise UserError(
+                f"The budget of {budget} bytes a side leaves no answer in the {split} file; raise max_seq_length."
+            )
         return Preference(pairs, self._method)
 
     def _supervised(self, split: str, path: Path, kind: str) -> Supervised:
@@ -202,7 +206,8 @@ class _Run:
 
     def _tell_cut(self, split: str, budget: int, shortened: int, empty: int) -> None:
         if shortened:
-            message = f"{shortened} examples of the {split} file were cut to {budget} bytes; {empty} had no answer left and were dropped."
+            dropped = f"; {empty} had no answer left and were dropped" if empty else ""
+            message = f"{shortened} examples of the {split} file were cut to {budget} bytes{dropped}."
             self._event("warning", message, level="warning")
 
     def _settings(self) -> Settings:

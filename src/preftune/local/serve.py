@@ -87,7 +87,9 @@ class _Loop:
         app = make_app(store, api_key=api_key, wake=wake)
         config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, args=([listening],), name="preftune-server", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listening],), name="preftune-server", daemon=True
+        )
         self._thread.start()
         self._await_start()
 
@@ -165,12 +167,14 @@ def _locked(folder: Path) -> Any:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LocalServerError(f"{folder}: another local server uses this folder; stop it, or choose another") from None
+            raise LocalServerError(
+                f"{folder}: another local server uses this folder; stop it, or choose another"
+            ) from None
         yield lock
 
 
 def _listening(port: int) -> socket.socket:
-    """Return a listening socket; made with IPPROTO_TCP, without which asyncio leaves Nagle's delay on (44 ms a call)."""
+    """Return a listening socket, made with IPPROTO_TCP: without it asyncio leaves Nagle's delay on (44 ms a call)."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -178,6 +182,8 @@ def _listening(port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listening.close()
         reason = "is taken" if isinstance(error, OSError) else "is no port"
-        raise LocalServerError(f"port {port}: {reason}; stop what listens there, or choose another (0 takes a free one)") from None
+        raise LocalServerError(
+            f"port {port}: {reason}; stop what listens there, or choose another (0 takes a free one)"
+        ) from None
     listening.listen(128)
     return listening

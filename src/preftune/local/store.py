@@ -35,8 +35,8 @@ CREATE TABLE files (
 );
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY, number INTEGER NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, started_at TEXT,
-    status TEXT NOT NULL, output_name TEXT NOT NULL, config TEXT NOT NULL, facts TEXT NOT NULL, attempts INTEGER NOT NULL,
-    idempotency_key TEXT UNIQUE
+    status TEXT NOT NULL, output_name TEXT NOT NULL, config TEXT NOT NULL, facts TEXT NOT NULL,
+    attempts INTEGER NOT NULL, idempotency_key TEXT UNIQUE
 );
 CREATE TABLE events (
     job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, number INTEGER NOT NULL, created_at TEXT NOT NULL,
@@ -74,7 +74,9 @@ class Store:
         try:
             found = self._db.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.DatabaseError as error:
-            raise LocalServerError(f"{self.folder}: preftune.db cannot be read, {error}; choose another folder") from None
+            raise LocalServerError(
+                f"{self.folder}: preftune.db cannot be read, {error}; choose another folder"
+            ) from None
         tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if found == 0 and not tables:
             self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
@@ -105,7 +107,8 @@ class Store:
         """Remember a file that is about to be uploaded."""
         with self._transaction():
             self._db.execute(
-                "INSERT INTO files VALUES (:id, :created_at, :filename, 0, :purpose, :file_type, :checksum, :token, 'PENDING', NULL)",
+                "INSERT INTO files VALUES "
+                "(:id, :created_at, :filename, 0, :purpose, :file_type, :checksum, :token, 'PENDING', NULL)",
                 record,
             )
 
@@ -138,7 +141,9 @@ class Store:
 
     # jobs
 
-    def add_job(self, job_id: str, *, output_name: str, config: Record, facts: Record, idempotency_key: str | None) -> str:
+    def add_job(
+        self, job_id: str, *, output_name: str, config: Record, facts: Record, idempotency_key: str | None
+    ) -> str:
         """Remember a new job, pending, and return its id; a known idempotency key returns the job that it made."""
         with self._transaction():
             known = self._one("SELECT id FROM jobs WHERE idempotency_key = ?", idempotency_key)
@@ -170,7 +175,9 @@ class Store:
     def next_job(self) -> Record | None:
         """Return the oldest job that waits, or that a dead worker left; it is running from now on."""
         with self._transaction():
-            found = self._one("SELECT id FROM jobs WHERE status IN ('pending', 'queued', 'running') ORDER BY number LIMIT 1")
+            found = self._one(
+                "SELECT id FROM jobs WHERE status IN ('pending', 'queued', 'running') ORDER BY number LIMIT 1"
+            )
             if found:
                 self._db.execute(
                     "UPDATE jobs SET status = 'running', attempts = attempts + 1, updated_at = ?1, "
@@ -195,7 +202,7 @@ class Store:
     def status(self, job_id: str) -> str | None:
         """Return a job's status, or None when it was deleted."""
         found = self._one("SELECT status FROM jobs WHERE id = ?", job_id)
-        return found and str(found["status"])
+        return None if found is None else str(found["status"])
 
     def delete_job(self, job_id: str) -> None:
         """Forget a job and all that it made."""
@@ -251,7 +258,9 @@ class Store:
             self._threads.db = db
             self._opened.append(db)
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")  # survives the death of a process; only a power cut loses the tail
+            db.execute(
+                "PRAGMA synchronous = NORMAL"
+            )  # survives the death of a process; only a power cut loses the tail
             db.execute("PRAGMA foreign_keys = ON")
         return self._threads.db  # type: ignore[no-any-return]
 

@@ -92,7 +92,11 @@ def _supervised_fault(row: Row, kind: str | None) -> str | None:
             return f"messages[{index}] must be an object with a role"
         if not isinstance(message.get("content"), str | list) and not message.get("tool_calls"):
             return f"messages[{index}].content must be text"
-    return None if any(message["role"] == "assistant" for message in messages) else "messages must hold an answer of the assistant"
+    return (
+        None
+        if any(message["role"] == "assistant" for message in messages)
+        else "messages must hold an answer of the assistant"
+    )
 
 
 def _invalid(error: str, kind: str | None) -> Row:

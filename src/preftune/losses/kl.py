@@ -15,7 +15,7 @@ def k1(policy_logps: Array, reference_logps: Array) -> Array:
 
 
 def k2(policy_logps: Array, reference_logps: Array) -> Array:
-    """Return half the squared log-ratio: 0 at the reference, never negative, what `approx. KL` holds in local metrics."""
+    """Return half the squared log-ratio: 0 at the reference, never negative; the local `approx. KL`."""
     log_ratio = policy_logps - reference_logps
     return log_ratio * log_ratio / 2
 

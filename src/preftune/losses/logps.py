@@ -66,4 +66,6 @@ def _check(xp: Any, logits: Array, labels: Array, scored: Array) -> None:
     for name, wrong in (("negative", labels < 0), ("at or above the vocabulary", labels >= logits.shape[2])):
         row = first_index(xp, xp.any(wrong & scored, axis=1))
         if row is not None:
-            raise ValueError(f"labels[{row}]: expected ids in 0..{logits.shape[2] - 1} where the mask is true, found one {name}")
+            raise ValueError(
+                f"labels[{row}]: expected ids in 0..{logits.shape[2] - 1} where the mask is true, found one {name}"
+            )

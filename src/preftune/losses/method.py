@@ -21,14 +21,18 @@ class Knobs(BaseModel):
         """Refuse a key that is no field, and say which one it probably was."""
         for key in data if isinstance(data, dict) else ():
             if key not in cls.model_fields:
-                raise PydanticCustomError("unknown_key", "{text}", {"text": unknown_key(key, cls.__name__, cls.model_fields)})
+                raise PydanticCustomError(
+                    "unknown_key", "{text}", {"text": unknown_key(key, cls.__name__, cls.model_fields)}
+                )
         return data
 
 
 def unknown_key(key: object, owner: str, known: Any) -> str:
     """Return the sentence for a key that is no field."""
     near = difflib.get_close_matches(str(key), list(known), n=1)
-    return f"{owner} has no field {str(key)!r}; " + (f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}")
+    return f"{owner} has no field {str(key)!r}; " + (
+        f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+    )
 
 
 def _finite(value: float) -> float:
@@ -94,7 +98,7 @@ class DPO(Knobs):
         return math.log1p(math.exp(-abs(self.simpo_gamma))) + self.simpo_gamma
 
     def advice(self) -> list[str]:
-        """Return a sentence for each knob that is legal and probably not wanted. Source: docs/losses.md, Advice on knobs."""
+        """Return a sentence for each knob that is legal and probably not wanted. Source: docs/losses.md, Advice."""
         found = []
         if not self.is_normalized and not BETA_LOW <= self.dpo_beta <= BETA_HIGH:
             found.append(

@@ -115,11 +115,11 @@ class _Pairs:
     method: DPO
     policy_chosen: Array
     policy_rejected: Array
-    reference_chosen: Array | None
-    reference_rejected: Array | None
-    chosen_lengths: Array | None
-    rejected_lengths: Array | None
-    weights: Array | None
+    reference_chosen: Array  # None where the method has no reference
+    reference_rejected: Array
+    chosen_lengths: Array  # None where the method does not need them
+    rejected_lengths: Array
+    weights: Array  # None where every pair counts alike
 
     @classmethod
     def of(cls, arguments: dict[str, Any]) -> _Pairs:
@@ -133,7 +133,7 @@ class _Pairs:
         for name in ("chosen_lengths", "rejected_lengths"):
             lengths = arrays[name]
             pair = None if lengths is None else first_index(xp, lengths < 1)
-            if pair is not None:
+            if lengths is not None and pair is not None:
                 raise ValueError(
                     f"{name}[{pair}]: expected at least 1 scored token, found {float(lengths[pair]):g}; "
                     "drop the pair, or look for an empty or cut-away answer"
@@ -159,7 +159,7 @@ class _Pairs:
 
 def _needed(method: DPO) -> dict[str, str]:
     """Return the optional arguments that the method needs, each with the reason."""
-    needed = {}
+    needed: dict[str, str] = {}
     if not method.is_reference_free:
         reason = "the method has a reference (dpo_reference_free and simpo_gamma leave it out)"
         needed |= dict.fromkeys(("reference_chosen_logps", "reference_rejected_logps"), reason)

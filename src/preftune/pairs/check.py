@@ -33,7 +33,10 @@ def scan(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> Report:
     found, repeats, pairs = Gathering(), Repeats(), 0
     if path.stat().st_size > max_bytes:
         message = f"the file has {path.stat().st_size:,} bytes; at most {max_bytes:,} are taken"
-        found.add(Problem("size", "error", "", message, "split it: preference tuning needs thousands of pairs", refused=True), None)
+        found.add(
+            Problem("size", "error", "", message, "split it: preference tuning needs thousands of pairs", refused=True),
+            None,
+        )
     for line in read_lines(path):
         pair = _check_line(line, found)
         if pair is None:
@@ -45,7 +48,10 @@ def scan(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> Report:
         found.add(problem, number)
     if not pairs and not any(finding.refused for finding in found.findings()):
         message = "there is no pair in the file"
-        found.add(Problem("empty-file", "error", "", message, "write one JSON object a line, one pair each", refused=True), None)
+        found.add(
+            Problem("empty-file", "error", "", message, "write one JSON object a line, one pair each", refused=True),
+            None,
+        )
     return Report(path, pairs, found.findings())
 
 
@@ -71,8 +77,12 @@ def _line_problems(line: Line) -> Iterator[Problem]:
     """Yield what the bytes of a line say before it is decoded."""
     if line.number == 1 and line.raw.startswith(BOM):
         hint = "save the file as UTF-8 without a mark"
-        yield Problem("encoding", "error", "", "the file begins with a byte-order mark", hint, refused=True, fixable=True)
+        yield Problem(
+            "encoding", "error", "", "the file begins with a byte-order mark", hint, refused=True, fixable=True
+        )
     if not line.raw.strip():
-        yield Problem("blank", "info", "", "the line is blank", "it is skipped; remove it if it is an accident", fixable=True)
+        yield Problem(
+            "blank", "info", "", "the line is blank", "it is skipped; remove it if it is an accident", fixable=True
+        )
     if line.carriage_return:
         yield Problem("blank", "info", "", "the line ends in CRLF", "it is accepted; write LF to be safe", fixable=True)

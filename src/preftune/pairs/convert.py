@@ -78,20 +78,26 @@ def read(path: str | Path, *, source: str = "auto") -> Iterator[PreferencePair]:
     path = existing_file(path)
     layout = _known(_FORMATS, _detect(path) if source == "auto" else source, "source")
     for where, row in _rows(path):
+        yield _read_row(layout, where, row)
+
+
+def _read_row(layout: Any, where: str, row: Row) -> PreferencePair:
+    fault = _fault(layout, row)
+    if fault is None:
         try:
-            if layout is together:
-                _refuse_errors(row)
-            elif not layout.matches(row):
-                raise ValueError(f"the row has the keys {', '.join(row) or 'none'}; expected {', '.join(sorted(layout.KEYS))}")
-            yield layout.read(row)
+            return layout.read(row)  # type: ignore[no-any-return]
         except ValueError as reason:
-            raise DataError(f"{where}: {reason}; mend or drop the row") from None
+            fault = str(reason)
+    raise DataError(f"{where}: {fault}; mend or drop the row")
 
 
-def _refuse_errors(row: Row) -> None:
-    for problem in check_row(row):
-        if problem.severity == "error":
-            raise ValueError(problem.message)
+def _fault(layout: Any, row: Row) -> str | None:
+    """Return why a row is not in a layout, or None."""
+    if layout is together:
+        return next((problem.message for problem in check_row(row) if problem.severity == "error"), None)
+    if layout.matches(row):
+        return None
+    return f"the row has the keys {', '.join(row) or 'none'}; expected {', '.join(sorted(layout.KEYS))}"
 
 
 def _detect(path: Path) -> str:
@@ -116,7 +122,9 @@ def _rows(path: Path) -> Iterator[tuple[str, Row]]:
         yield from _rows_of_list(path)
         return
     if path.suffix.lower() != ".jsonl":
-        raise DataError(f"{path}: expected a .jsonl or .json file, found {path.suffix or 'no extension'!r}; rename or convert it")
+        raise DataError(
+            f"{path}: expected a .jsonl or .json file, found {path.suffix or 'no extension'!r}; rename or convert it"
+        )
     for line in read_lines(path):
         raw = line.raw.removeprefix(BOM) if line.number == 1 else line.raw
         if not raw.strip():
@@ -132,14 +140,18 @@ def _rows_of_list(path: Path) -> Iterator[tuple[str, Row]]:
     try:
         values = json.loads(path.read_bytes().removeprefix(BOM) or b"[]")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path.name}: expected UTF-8, found byte 0x{error.object[error.start]:02x}; save it as UTF-8") from None
+        raise DataError(
+            f"{path.name}: expected UTF-8, found byte 0x{error.object[error.start]:02x}; save it as UTF-8"
+        ) from None
     except ValueError as error:
         raise DataError(f"{path.name}: expected JSON, found {error}; write it with a JSON library") from None
     if not isinstance(values, list):
         raise DataError(f"{path.name}: expected a list of rows, found {json_kind(values)}; wrap the rows in a list")
     for index, row in enumerate(values, start=1):
         if not isinstance(row, dict):
-            raise DataError(f"{path.name}: row {index}: expected an object, found {json_kind(row)}; mend or drop the row")
+            raise DataError(
+                f"{path.name}: row {index}: expected an object, found {json_kind(row)}; mend or drop the row"
+            )
         yield f"{path.name}: row {index}", row
 
 
@@ -149,7 +161,9 @@ def _losses(pair: PreferencePair, target: str) -> Iterator[str]:
         "tools": bool(pair.tools),
         "parallel_tool_calls": pair.parallel_tool_calls is not None,
         "weight": pair.weight is not None,
-        "message fields": any(message.keys() - {"role", "content"} for message in (*pair.prompt, pair.chosen, pair.rejected)),
+        "message fields": any(
+            message.keys() - {"role", "content"} for message in (*pair.prompt, pair.chosen, pair.rejected)
+        ),
     }
     yield from (name for name, there in present.items() if there and name not in _KEPT[target])
     yield from pair.meta

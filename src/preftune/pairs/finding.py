@@ -118,7 +118,9 @@ class Report:
         for finding in self.findings:
             mark, times = _MARKS[finding.severity], f" ({finding.count} times)" if finding.count > 1 else ""
             yield f"{mark} {finding.rule:<16} {_place(self.path, finding)}{finding.message}{times}"
-            yield f"  {'':<16} {finding.hint}" + (f" (lines {_lines(finding)})" if finding.count > 1 and finding.lines else "")
+            yield f"  {'':<16} {finding.hint}" + (
+                f" (lines {_lines(finding)})" if finding.count > 1 and finding.lines else ""
+            )
 
     def summary(self) -> str:
         """Return the numbers of findings in words."""

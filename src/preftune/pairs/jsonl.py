@@ -55,7 +55,9 @@ def decode(raw: bytes) -> dict[str, Any]:
         found = f"the line has {len(raw):,} bytes; at most {MAX_LINE_BYTES:,} are read"
         raise Unreadable("line", found, "split or shorten the pair")
     if b"\0" in raw:
-        raise Unreadable("encoding", f"NUL byte at byte {raw.index(0)} of the line", "remove it; the file may be UTF-16")
+        raise Unreadable(
+            "encoding", f"NUL byte at byte {raw.index(0)} of the line", "remove it; the file may be UTF-16"
+        )
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -116,7 +118,9 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise Unreadable("line", f"key {twice!r} stands twice in one object", "keep one of them; readers disagree on which wins")
+        raise Unreadable(
+            "line", f"key {twice!r} stands twice in one object", "keep one of them; readers disagree on which wins"
+        )
     return value
 
 
@@ -130,4 +134,6 @@ def _refuse_lone_surrogates(text: str, value: object) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
-        raise Unreadable("encoding", "an escape of a lone surrogate (half a character)", "write the whole character") from None
+        raise Unreadable(
+            "encoding", "an escape of a lone surrogate (half a character)", "write the whole character"
+        ) from None

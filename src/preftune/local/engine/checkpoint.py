@@ -39,7 +39,9 @@ def load_weights(path: Path) -> Weights:
 
 def merged_archive(weights: Weights, config: dict[str, Any]) -> bytes:
     """Return the whole model as a .tar.zst."""
-    return _archive({"model.safetensors": save(_sparse(weights), metadata={"format": _FORMAT}), "config.json": _json(config)})
+    return _archive(
+        {"model.safetensors": save(_sparse(weights), metadata={"format": _FORMAT}), "config.json": _json(config)}
+    )
 
 
 def adapter_archive(weights: Weights, config: dict[str, Any]) -> bytes:

@@ -212,7 +212,9 @@ def spread(total: int, count: int) -> list[int]:
     return sorted({math.ceil(k * total / count) for k in range(1, count + 1)}) if count else []
 
 
-def train(weights: Weights, objective: Objective, settings: Settings, held_out: Objective | None = None) -> Iterator[Item]:
+def train(
+    weights: Weights, objective: Objective, settings: Settings, held_out: Objective | None = None
+) -> Iterator[Item]:
     """Yield what happens while the weights are trained in place."""
     adam = Adam.of(weights)
     total = total_steps(len(objective), settings)
@@ -226,7 +228,9 @@ def train(weights: Weights, objective: Objective, settings: Settings, held_out: 
         for within, examples in enumerate(batches, start=1):
             step += 1
             done = epoch + within / len(batches)
-            yield Row("train", step, done, _learn(weights, objective, adam, examples, settings, total))
+            yield Row(
+                "train", step, done, _learn(weights, objective, examples, adam=adam, settings=settings, total=total)
+            )
             if within == len(batches):
                 yield EpochEnd(step, epoch + 1)
             if held_out and step in eval_steps:
@@ -272,9 +276,9 @@ class _Patience:
 
 
 def _learn(
-    weights: Weights, objective: Objective, adam: Adam, examples: NDArray[np.int64], settings: Settings, total: int
+    weights: Weights, objective: Objective, examples: NDArray[np.int64], *, adam: Adam, settings: Settings, total: int
 ) -> dict[str, float]:
-    """Take one optimiser step and return its metrics; `learning_rate` is the share of the peak, for the caller to scale."""
+    """Take one optimiser step and return its metrics; `learning_rate` is a share of the peak rate."""
     metrics, gradients = objective.learn(weights, examples)
     norm = gradients.norm()
     clip = min(1.0, settings.max_grad_norm / norm) if settings.max_grad_norm and norm else 1.0

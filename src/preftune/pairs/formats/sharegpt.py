@@ -25,7 +25,9 @@ def read(row: dict[str, Any]) -> PreferencePair:
     if not isinstance(turns, list) or not turns:
         raise ValueError("conversations is not a list of turns")
     if row.get("tools"):
-        raise ValueError("the row declares tools, whose calls this layout writes as text; they have no sure translation")
+        raise ValueError(
+            "the row declares tools, whose calls this layout writes as text; they have no sure translation"
+        )
     prompt = [_message(turn, f"conversations[{index}]") for index, turn in enumerate(turns)]
     if row.get("system"):
         prompt.insert(0, {"role": "system", "content": row["system"]})
@@ -36,7 +38,9 @@ def read(row: dict[str, Any]) -> PreferencePair:
 def write(pair: PreferencePair) -> dict[str, Any]:
     """Return the row for a pair; tools, weight, meta and all but the text of a message have no place in it."""
     system = pair.prompt[0] if pair.prompt[0]["role"] == "system" else None
-    turns = [{"from": _TAGS.get(m["role"], m["role"]), "value": message_text(m)} for m in pair.prompt if m is not system]
+    turns = [
+        {"from": _TAGS.get(m["role"], m["role"]), "value": message_text(m)} for m in pair.prompt if m is not system
+    ]
     row: dict[str, Any] = {
         "conversations": turns,
         "chosen": {"from": "gpt", "value": pair.chosen_text},
@@ -47,7 +51,7 @@ def write(pair: PreferencePair) -> dict[str, Any]:
 
 def _message(turn: object, path: str) -> Message:
     if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
-        raise ValueError(f"{path} is no turn with a text in `value`")
+        raise ValueError(f"{path} is no turn with a text in `value`")  # noqa: TRY004 - the caller turns it into DataError
     if turn.get("from") not in _ROLES:
         raise ValueError(f"{path}.from is {turn.get('from')!r}; expected one of {', '.join(_ROLES)}")
     return {"role": _ROLES[turn["from"]], "content": turn["value"]}

@@ -26,7 +26,9 @@ def read(row: dict[str, Any]) -> PreferencePair:
     elif isinstance(chosen, list) and isinstance(prompt, list) and len(chosen) > 1 and chosen[: len(prompt)] == prompt:
         chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]  # both repeat the prompt
     meta = {key: value for key, value in row.items() if key not in ("prompt", "chosen", "rejected", "tools")}
-    return PreferencePair(_messages(prompt), _answer(chosen, "chosen"), _answer(rejected, "rejected"), row.get("tools"), meta=meta)
+    return PreferencePair(
+        _messages(prompt), _answer(chosen, "chosen"), _answer(rejected, "rejected"), row.get("tools"), meta=meta
+    )
 
 
 def write(pair: PreferencePair) -> dict[str, Any]:

@@ -24,7 +24,9 @@ def identical(pair: PreferencePair) -> Iterator[Problem]:
         yield Problem("identical", "error", "", "both answers are the same", hint, fixable=True)
     elif _answer_key(pair.chosen, folded=True) == _answer_key(pair.rejected, folded=True):
         message = "both answers are the same but for white space, letter case or Unicode form"
-        yield Problem("identical", "warning", "", message, "drop the pair, unless that difference is what you teach", fixable=True)
+        yield Problem(
+            "identical", "warning", "", message, "drop the pair, unless that difference is what you teach", fixable=True
+        )
 
 
 class Repeats:
@@ -72,8 +74,12 @@ def _cyclic_lines(edges: list[_Edge]) -> list[int]:
 
 
 def _answer_key(message: Message, *, folded: bool = False) -> str:
-    text = json.dumps({key: value for key, value in message.items() if key != "role"}, sort_keys=True, ensure_ascii=False)
-    return " ".join(unicodedata.normalize("NFKC", _content_folded(message, text)).casefold().split()) if folded else text
+    text = json.dumps(
+        {key: value for key, value in message.items() if key != "role"}, sort_keys=True, ensure_ascii=False
+    )
+    return (
+        " ".join(unicodedata.normalize("NFKC", _content_folded(message, text)).casefold().split()) if folded else text
+    )
 
 
 def _content_folded(message: Message, otherwise: str) -> str:

@@ -65,7 +65,9 @@ def keys(row: Row) -> Iterator[Problem]:
     for key in row:
         if key not in (*KEYS, "weight", "tools"):  # tools has a rule of its own
             message = f"{key!r} is no key of a preference row"
-            yield Problem("keys", "warning", key, message, "remove it: the hosted side may refuse unknown keys", fixable=True)
+            yield Problem(
+                "keys", "warning", key, message, "remove it: the hosted side may refuse unknown keys", fixable=True
+            )
 
 
 def context(row: Row) -> Iterator[Problem]:
@@ -74,7 +76,9 @@ def context(row: Row) -> Iterator[Problem]:
         return
     given = row["input"]
     if not isinstance(given, dict):
-        yield _refused("input", "input", f"input is {json_kind(given)}; it must be an object", 'write {"messages": [...]}')
+        yield _refused(
+            "input", "input", f"input is {json_kind(given)}; it must be an object", 'write {"messages": [...]}'
+        )
         return
     messages = given.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -103,7 +107,9 @@ def output(row: Row) -> Iterator[Problem]:
         answers = row[key]
         if not isinstance(answers, list) or len(answers) != 1:
             found = f"a list of {len(answers)}" if isinstance(answers, list) else json_kind(answers)
-            yield _refused("output", key, f"{key} is {found}; it must be a list of exactly one message", "keep one answer a side")
+            yield _refused(
+                "output", key, f"{key} is {found}; it must be a list of exactly one message", "keep one answer a side"
+            )
             continue
         yield from _answer(answers[0], f"{key}[0]")
 
@@ -114,15 +120,21 @@ def weights(row: Row) -> Iterator[Problem]:
         weight = message.get("weight", 1)
         if isinstance(weight, bool) or weight not in (0, 1):
             path = f"input.messages[{index}].weight"
-            yield _refused("weights", path, f"{path} is {_shown(weight)}; it must be 0 or 1", "use the row's weight for fractions")
+            yield _refused(
+                "weights", path, f"{path} is {_shown(weight)}; it must be 0 or 1", "use the row's weight for fractions"
+            )
     if "weight" not in row:
         return
     weight = row["weight"]
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight) or weight < 0:
         hint = "1 is an ordinary pair"
-        yield _refused("weights", "weight", f"weight is {_shown(weight)}; it must be a finite number of at least 0", hint)
+        yield _refused(
+            "weights", "weight", f"weight is {_shown(weight)}; it must be a finite number of at least 0", hint
+        )
     elif weight == 0:
-        yield Problem("weights", "info", "weight", "weight is 0: the pair trains nothing", "drop the row, or give it a weight")
+        yield Problem(
+            "weights", "info", "weight", "weight is 0: the pair trains nothing", "drop the row, or give it a weight"
+        )
 
 
 def tools(row: Row) -> Iterator[Problem]:
@@ -132,8 +144,8 @@ def tools(row: Row) -> Iterator[Problem]:
     given = row.get("input")
     declared = given.get("tools") if isinstance(given, dict) else None
     if declared is not None and not isinstance(declared, list):
-        message = f"input.tools is {json_kind(declared)}; it must be a list"
-        yield _refused("tools", "input.tools", message, "list each tool as an object")
+        found = f"input.tools is {json_kind(declared)}; it must be a list"
+        yield _refused("tools", "input.tools", found, "list each tool as an object")
         return
     names = {_tool_name(tool) for tool in declared or ()}
     for path, message in _all_messages(row):
@@ -147,7 +159,9 @@ def reasoning(row: Row) -> Iterator[Problem]:
     sides = [any(_first(row, key).get(name) for name in ("reasoning", "reasoning_content")) for key in OUTPUTS]
     if sides[0] != sides[1]:
         message = f"only {OUTPUTS[sides.index(True)]} carries reasoning"
-        yield Problem("reasoning", "warning", OUTPUTS[sides.index(True)] + "[0]", message, "give it to both sides, or to none")
+        yield Problem(
+            "reasoning", "warning", OUTPUTS[sides.index(True)] + "[0]", message, "give it to both sides, or to none"
+        )
 
 
 def images(row: Row) -> Iterator[Problem]:
@@ -160,11 +174,17 @@ def images(row: Row) -> Iterator[Problem]:
             count += 1
             yield from _image(part, f"{path}.content[{index}]", message)
     if count > MAX_IMAGES:
-        yield _refused("images", "input.messages", f"the row has {count} images; at most {MAX_IMAGES} are taken", "drop some")
-    kinds = {isinstance(message.get("content"), list) for message in _messages(row) if message.get("content") is not None}
+        yield _refused(
+            "images", "input.messages", f"the row has {count} images; at most {MAX_IMAGES} are taken", "drop some"
+        )
+    kinds = {
+        isinstance(message.get("content"), list) for message in _messages(row) if message.get("content") is not None
+    }
     if count and len(kinds) > 1:
         hint = "write every content as a list of parts"
-        yield _refused("images", "input.messages", "some messages are multimodal and some plain; all must be alike", hint)
+        yield _refused(
+            "images", "input.messages", "some messages are multimodal and some plain; all must be alike", hint
+        )
 
 
 ROW_RULES: tuple[Callable[[Row], Iterator[Problem]], ...] = (
@@ -178,24 +198,35 @@ def _refused(rule: str, path: str, message: str, hint: str) -> Problem:
 
 def _message(message: object, path: str) -> Iterator[Problem]:
     if not isinstance(message, dict):
-        yield _refused("input", path, f"{path} is {json_kind(message)}; it must be an object", 'write {"role": ..., "content": ...}')
+        yield _refused(
+            "input",
+            path,
+            f"{path} is {json_kind(message)}; it must be an object",
+            'write {"role": ..., "content": ...}',
+        )
         return
     role = message.get("role")
     if role not in ROLES:
         found = "missing" if "role" not in message else repr(role)
-        yield _refused("input", f"{path}.role", f"{path}.role is {found}; it must be one of {', '.join(ROLES)}", "name the speaker")
+        yield _refused(
+            "input", f"{path}.role", f"{path}.role is {found}; it must be one of {', '.join(ROLES)}", "name the speaker"
+        )
     if not _has_content(message) and not (role == "assistant" and message.get("tool_calls")):
         yield _content_problem("input", message, path)
 
 
 def _answer(message: object, path: str) -> Iterator[Problem]:
     if not isinstance(message, dict):
-        yield _refused("output", path, f"{path} is {json_kind(message)}; it must be an object", 'write {"role": "assistant", ...}')
+        yield _refused(
+            "output", path, f"{path} is {json_kind(message)}; it must be an object", 'write {"role": "assistant", ...}'
+        )
         return
     role = message.get("role")
     if role != "assistant":
         found = "missing" if "role" not in message else repr(role)
-        yield _refused("output", f"{path}.role", f"{path}.role is {found}; it must be 'assistant'", "both outputs are answers")
+        yield _refused(
+            "output", f"{path}.role", f"{path}.role is {found}; it must be 'assistant'", "both outputs are answers"
+        )
     if message.get("tool_calls"):
         return
     content = message.get("content")
@@ -229,7 +260,9 @@ def _order(roles: list[str | None]) -> Iterator[Problem]:
             yield _refused("input", path, f"{path} is {role!r} like the one before; speakers must take turns", hint)
         if role == "system":
             path = f"input.messages[{index}].role"
-            yield _refused("input", path, f"{path} is 'system'; a system message must be the first", "move it to the front")
+            yield _refused(
+                "input", path, f"{path} is 'system'; a system message must be the first", "move it to the front"
+            )
     if roles[-1] == "assistant":
         path = f"input.messages[{len(roles) - 1}].role"
         hint = "the answers belong into the outputs"
@@ -269,7 +302,9 @@ def _image(part: Row, path: str, message: Row) -> Iterator[Problem]:
     elif len(url) - url.index(",") - 1 > MAX_IMAGE_BASE64:
         yield _refused("images", path, f"{path} is larger than 10 MiB", "scale the image down")
     if message.get("weight", 0):
-        yield _refused("images", path, f"{path} is an image in a message with a weight other than 0", "set its weight to 0")
+        yield _refused(
+            "images", path, f"{path} is an image in a message with a weight other than 0", "set its weight to 0"
+        )
 
 
 def _messages(row: Row) -> list[Row]:
