@@ -23,7 +23,7 @@ check: $(STAMP)                    ## format, lint, types, layers, tests with co
 	$(BIN)/coverage report
 
 peers: $(PEERS)                    ## tests against other projects' packages, in an environment of their own
-	.venv-peers/bin/pytest -n 0 tests/peers
+	.venv-peers/bin/python -m pytest -p no:cacheprovider tests/peers
 
 format: $(STAMP)                   ## rewrite the code in the house's format
 	$(BIN)/ruff format .

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 class PreftuneError(Exception):
     """Everything preftune raises on purpose."""
 
+    def __reduce__(self) -> "tuple[Any, ...]":
+        """Pickle by value: an exception's own way calls the class again, without the keywords that ours require."""
+        return _rebuilt, (type(self), self.args), self.__dict__
+
 
 class DataError(PreftuneError, ValueError):
     """A preference file is unfit; `findings` holds every reason, not only the first."""
@@ -166,6 +170,11 @@ _ADVICE: "Mapping[int, str]" = {
     403: "this key has no right to it; ask for another",
     429: "slow down, or raise max_retries",
 }
+
+
+def _rebuilt(kind: "type[PreftuneError]", arguments: "tuple[Any, ...]") -> PreftuneError:
+    """Return an unpickled error, before its attributes are set."""
+    return kind.__new__(kind, *arguments)
 
 
 def status_class(status: int) -> "type[APIStatusError]":

@@ -45,13 +45,18 @@ def read_object(response: Response, *, bare_list_as: str = "") -> dict[str, Any]
 
 
 def path_id(given: object, kind: str) -> str:
-    """Return an id, or that of an object, quoted for a path. Raises ConfigError for one that would change the path."""
+    """Return an id, or that of an object, quoted for a path."""
+    return quote(id_of(given, kind), safe="")
+
+
+def id_of(given: object, kind: str) -> str:
+    """Return an id, or that of an object. Raises ConfigError for what is none, or would change a path."""
     text = given if isinstance(given, str) else getattr(given, "id", None)
     if not isinstance(text, str) or text in ("", ".", ".."):
         raise ConfigError(
             f"{kind}: expected an id or an object that has one, found {given!r}; take it from list() or create()"
         )
-    return quote(text, safe="")
+    return text
 
 
 def _unreadable(response: Response, reason: str) -> APIResponseValidationError:

@@ -275,9 +275,19 @@ def _unwrapped(name: str, value: Any) -> Any:
     return value
 
 
-def _merged(block: str, given: Any, knobs: dict[str, Any]) -> dict[str, Any]:
+def _said(given: Knobs | Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what was said about a block, with its tag; what was left to the defaults stays open."""
+    if not isinstance(given, Knobs):
+        return dict(given or {})
+    tags = {name: getattr(given, name) for name in _TAGS.values() if hasattr(given, name)}
+    return tags | given.model_dump(exclude_unset=True)
+
+
+def _merged(block: str, given: Any, knobs: dict[str, Any]) -> Any:
     """Return a block with its flat knobs, refusing knobs that its kind does not have."""
-    start = given.model_dump() if isinstance(given, Knobs) else dict(given or {})
+    if not isinstance(given, Knobs | Mapping | None):
+        return given  # pydantic says what is wrong with it
+    start = _said(given)
     if (
         block == "training_method"
         and start.get("method", "sft") == "sft"
@@ -303,8 +313,7 @@ def _tag(value: Any, name: str) -> Any:
 def first_fault(error: ValidationError) -> str:
     """Return the first fault that pydantic found as one phrase: where, and what; never the value of a secret."""
     fault = error.errors(include_url=False, include_input=False)[0]
-    tags = {"sft", "dpo", "Lora", "Full", "linear", "cosine", "function-after[_finite(), float]"}
-    where = ".".join(str(part) for part in fault["loc"] if part not in tags and not str(part).startswith("function-"))
+    where = ".".join(str(part) for part in fault["loc"] if part in JobConfig.model_fields or part in FLAT)
     return f"{where}: {fault['msg']}" if where else str(fault["msg"])
 
 

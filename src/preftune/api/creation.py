@@ -63,10 +63,6 @@ def job_config(config: JobConfig | None = None, /, **fields: Unpack[JobFields]) 
         raise ConfigError(f"create: {first_fault(error)}") from error
     if not config.training_file:
         raise ConfigError("create: training_file is missing; upload one: client.files.upload(path).id")
-    if config.n_evals and not config.validation_file:
-        raise ConfigError(
-            f"create: n_evals is {config.n_evals}, but there is no validation_file; give one, or set n_evals to 0"
-        )
     return config
 
 

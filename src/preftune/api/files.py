@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import math
 from typing import TypeAlias
 
 from preftune.api._reading import path_id, read, read_list
-from preftune.api.models import DeletedFile, File
+from preftune.api.models import DeletedFile, File, ValidationReport
 from preftune.api.polling import Patience, Pauses
 from preftune.api.steps import Flow, Now, Request, Sleep
 from preftune.errors import APIError, APITimeoutError, FileProcessingError
@@ -42,7 +43,8 @@ def wait(file: FileOrId, *, timeout: float | None = None, poll_interval: float |
 
     Raises FileProcessingError, with the server's report, when it is refused, and APITimeoutError.
     """
-    pauses, patience, start = Pauses(poll_interval), Patience(), (yield Now())
+    end = math.inf if timeout is None else (yield Now()) + timeout
+    pauses, patience = Pauses(poll_interval), Patience(end)
     while True:
         try:
             current = yield from retrieve(file)
@@ -54,7 +56,7 @@ def wait(file: FileOrId, *, timeout: float | None = None, poll_interval: float |
             return current
         if current.is_refused:
             raise FileProcessingError(_refusal(current), current.validation_report)
-        if timeout is not None and (yield Now()) - start >= timeout:
+        if timeout is not None and (yield Now()) >= end:
             raise APITimeoutError(
                 f"file {current.id}: expected it to be read within {timeout:g} s, found {current.processing_status}; "
                 "wait again, or look at it with client.files.retrieve()",
@@ -66,5 +68,5 @@ def wait(file: FileOrId, *, timeout: float | None = None, poll_interval: float |
 
 def _refusal(file: File) -> str:
     report = file.validation_report
-    reason = (report.error if report else None) or "the server gave no reason"
+    reason = (report.error if isinstance(report, ValidationReport) else report) or "the server gave no reason"
     return f"file {file.id} ({file.filename}): {file.processing_status}, {reason}; mend it and upload it again"

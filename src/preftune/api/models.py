@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, WrapValidator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, WrapValidator
 from pydantic import ValidatorFunctionWrapHandler as Handler
-from pydantic.functional_serializers import WrapSerializer
 
 from preftune.losses.metrics import EPOCH, KEYS, STEP, TIMESTAMP
 
@@ -29,12 +28,13 @@ def _keep(value: Any, read: Handler) -> Any:
         return value
 
 
-def _write(value: Any, _write_typed: SerializerFunctionWrapHandler) -> Any:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+def _as_it_is(value: Any) -> Any:
+    """Write a value by what it is: pydantic would warn about one that was kept although it is of an odd type."""
+    return value
 
 
-Kept: TypeAlias = Annotated[T, WrapValidator(_keep)]
-Time: TypeAlias = Annotated[datetime | None, WrapValidator(_keep), WrapSerializer(_write, when_used="json")]
+Kept: TypeAlias = Annotated[T, WrapValidator(_keep), PlainSerializer(_as_it_is)]
+Time: TypeAlias = Kept[datetime | None]
 
 
 class Model(BaseModel):
@@ -70,12 +70,12 @@ class File(Model):
     @property
     def is_ready(self) -> bool:
         """Tell whether the server has taken the file; one without a status is never looked at, so it is ready."""
-        return (self.processing_status or "COMPLETED").upper() == "COMPLETED"
+        return str(self.processing_status or "COMPLETED").upper() == "COMPLETED"
 
     @property
     def is_refused(self) -> bool:
         """Tell whether the server has read the file and refused it, or failed to read it."""
-        return (self.processing_status or "").upper() in ("INVALID_FORMAT", "FAILED")
+        return str(self.processing_status).upper() in ("INVALID_FORMAT", "FAILED")
 
 
 class DeletedFile(Model):
@@ -287,4 +287,9 @@ def _time(nanoseconds: float | None) -> datetime | None:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond every float; the raw row keeps it
+        return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from preftune.api.steps import Flow, Now, Sleep
 from preftune.api.transient import is_transient, pause
 from preftune.errors import APIError
@@ -27,9 +29,10 @@ class Pauses:
 
 
 class Patience:
-    """Bears transient failures of a long wait by time, where single calls bear them by count."""
+    """Bears transient failures of a long wait by time, where single calls bear them by count; until `end` at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, end: float = math.inf) -> None:
+        self._end = end
         self._since: float | None = None
         self._failures = 0
 
@@ -41,7 +44,7 @@ class Patience:
         """Wait a little after a transient failure; raise it when it is not transient or lasts too long."""
         now = yield Now()
         self._since = now if self._since is None else self._since
-        if not is_transient(error) or now - self._since > PATIENCE:
+        if not is_transient(error) or now - self._since > PATIENCE or now >= self._end:
             raise error
         yield Sleep(pause(error, self._failures, 0.0))
         self._failures += 1

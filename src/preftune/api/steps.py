@@ -84,3 +84,24 @@ class Emit(Generic[T]):
 Step: TypeAlias = Request | Sleep | Now | Token | Call
 Flow: TypeAlias = Generator[Step, Any, T]  # ends with one T
 Feed: TypeAlias = Generator[Step | Emit[T], Any, None]  # emits many of T
+
+
+def each(feed: Feed[T], take: Callable[[T], None]) -> Flow[None]:
+    """Do what a feed does, handing its items to a function instead of a reader."""
+    try:
+        step = next(feed)
+        while True:
+            if isinstance(step, Emit):
+                take(step.item)
+                step = feed.send(None)
+                continue
+            try:
+                answer = yield step
+            except Exception as error:  # noqa: BLE001 - the feed decides what to make of it
+                step = feed.throw(error)
+            else:
+                step = feed.send(answer)
+    except StopIteration:
+        return
+    finally:
+        feed.close()

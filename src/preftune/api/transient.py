@@ -1,6 +1,6 @@
 """Which failures pass by themselves, and how long to wait: decided here, done by whoever drives or flows.
 
-Source: the promises in docs/reliability.md, Retries.
+Source: docs/reliability.md, Retries.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from preftune.errors import APIConnectionError, APIError, APIStatusError
 
 LONGEST_PAUSE = 120.0  # seconds a server may ask us to wait; beyond, the error is raised at once
 _FIRST_PAUSE, _PAUSE_CAP, _JITTER = 0.5, 8.0, 0.25  # seconds, seconds, share
+_DOUBLINGS = 10  # more than reach the cap; without a bound, a long outage would leave the floats
 _RETRIED = frozenset({408, 409, 429})
 
 
@@ -33,4 +34,4 @@ def pause(error: BaseException | None, attempt: int, chance: float) -> float:
     asked = getattr(error, "retry_after", None)
     if asked is not None:
         return float(asked)
-    return min(_FIRST_PAUSE * 2.0**attempt, _PAUSE_CAP) * (1 - _JITTER * chance)
+    return min(_FIRST_PAUSE * 2.0 ** min(attempt, _DOUBLINGS), _PAUSE_CAP) * (1 - _JITTER * chance)

@@ -7,7 +7,9 @@ began after a final status was seen, and it asks for everything once more.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import math
+from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 from preftune.api.fine_tuning import JobOrId, list_events, list_metrics, retrieve
 from preftune.api.models import Event, FineTuneJob, MetricRow
@@ -15,6 +17,7 @@ from preftune.api.polling import Patience, Pauses
 from preftune.api.steps import Emit, Feed, Flow, Now, Sleep
 from preftune.errors import APIError, APITimeoutError, JobFailedError
 
+T = TypeVar("T")
 _SPLITS = ("train", "eval")
 
 
@@ -35,7 +38,7 @@ def stream_metrics(
             yield from patience.bear(error)
             continue
         patience.reset()
-        fresh = [row for row in rows if _row_key(row) not in seen and not seen.add(_row_key(row))]  # type: ignore[func-returns-value]
+        fresh = _unseen(rows, _row_key, seen)
         for row in sorted(fresh, key=_in_time):
             yield Emit(row)
         cursor = max([row.step for row in rows if row.step is not None], default=cursor)
@@ -55,9 +58,8 @@ def stream_events(job: JobOrId, *, poll_interval: float | None = None) -> Feed[E
             yield from patience.bear(error)
             continue
         patience.reset()
-        fresh = [event for event in events if _event_key(event) not in seen]
+        fresh = _unseen(events, _event_key, seen)
         for event in fresh:
-            seen.add(_event_key(event))
             yield Emit(event)
         if current.is_final:
             return
@@ -69,7 +71,8 @@ def wait(job: JobOrId, *, timeout: float | None = None, poll_interval: float | N
 
     Raises JobFailedError, with the server's reason, when it ends otherwise, and APITimeoutError; the job goes on then.
     """
-    pauses, patience, start = Pauses(poll_interval), Patience(), (yield Now())
+    end = math.inf if timeout is None else (yield Now()) + timeout
+    pauses, patience = Pauses(poll_interval), Patience(end)
     while True:
         try:
             current = yield from retrieve(job)
@@ -79,7 +82,7 @@ def wait(job: JobOrId, *, timeout: float | None = None, poll_interval: float | N
             yield from patience.bear(error)
             continue
         patience.reset()
-        if timeout is not None and (yield Now()) - start >= timeout:
+        if timeout is not None and (yield Now()) >= end:
             raise APITimeoutError(
                 f"job {current.id}: expected it to end within {timeout:g} s, found {current.status}; "
                 "it goes on: wait again, or cancel it",
@@ -104,6 +107,16 @@ def _reason(job: FineTuneJob, events: list[Event]) -> str:
     return told[-1].message if told else f"the server gave no reason; see client.fine_tuning.retrieve({job.id!r})"
 
 
+def _unseen(items: list[T], key: Callable[[T], Hashable], seen: set[Hashable]) -> list[T]:
+    """Return the items that were not seen before, one of each, and remember them."""
+    fresh: dict[Hashable, T] = {}
+    for item in items:
+        if key(item) not in seen:
+            fresh.setdefault(key(item), item)
+    seen.update(fresh)
+    return list(fresh.values())
+
+
 def _row_key(row: MetricRow) -> Hashable:
     """Return the key of a row; one without a step is known by all that it says."""
     return row.key if row.step is not None else (row.split, repr(row.raw))
@@ -114,4 +127,4 @@ def _in_time(row: MetricRow) -> tuple[int, int]:
 
 
 def _event_key(event: Event) -> Hashable:
-    return event.kind, event.message, event.step, str(event.created_at)
+    return repr((event.kind, event.message, event.step, event.created_at))  # also of what cannot be hashed

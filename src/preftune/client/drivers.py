@@ -10,6 +10,7 @@ import asyncio
 import json
 import math
 import random
+import re
 import secrets
 import sys
 import time
@@ -17,7 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, assert_never
 
 import httpx
 import tenacity
@@ -36,6 +37,7 @@ from preftune.errors import (
 
 T = TypeVar("T")
 _CHUNK = 1 << 20  # bytes of a body in memory at once
+_SHORTEST_ATTEMPT = 0.001  # seconds
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)  # the request cannot have taken effect
 
 
@@ -102,16 +104,19 @@ class Blocking:
                 return self._now()
             case Token():
                 return secrets.token_hex(16)
+            case _:
+                assert_never(step)
 
     def _request(self, request: Request) -> Response:
-        retrying = tenacity.Retrying(sleep=self._sleep, **_policy(self, request))
-        return retrying(self._attempt, request)
+        time_left = _countdown(self)
+        retrying = tenacity.Retrying(sleep=self._sleep, **_policy(self, request, time_left))
+        return retrying(self._attempt, request, time_left)
 
-    def _attempt(self, request: Request) -> Response:
-        client = self._client(request)
-        with _open(request) as file, _told(request, self._connection):
+    def _attempt(self, request: Request, time_left: Callable[[], float]) -> Response:
+        client, timeout = self._client(request), _timeout(self._connection, time_left())
+        with _open(request) as file, _told(request, self._connection, timeout):
             content = _chunks(file) if file else request.body
-            sent = client.build_request(**_arguments(request, self._connection, content))
+            sent = client.build_request(**_arguments(request, self._connection, content), timeout=timeout)
             raw = client.send(sent, stream=True, auth=None, follow_redirects=False)
             try:
                 if request.into is not None and raw.is_success:
@@ -163,7 +168,7 @@ class Awaiting:
         try:
             step = next(flow)
             while True:
-                step = await self._advance(flow, step)
+                step = _advanced(flow, *(await self._outcome(step)))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         finally:
@@ -178,20 +183,20 @@ class Awaiting:
                     yield step.item
                     step = feed.send(None)
                 else:
-                    step = await self._advance(feed, step)
+                    step = _advanced(feed, *(await self._outcome(step)))
         except StopIteration:
             return
         finally:
             feed.close()
 
-    async def _advance(self, flow: Generator[Any, Any, Any], step: Step) -> Any:
+    async def _outcome(self, step: Step | Emit[Any]) -> tuple[Any, Exception | None]:
+        """Return a step's answer, or its error."""
         try:
-            answer = await self._do(step)
+            return await self._do(step), None
         except Exception as error:  # noqa: BLE001 - the flow decides what to make of it
-            return flow.throw(_stripped(error))
-        return flow.send(answer)
+            return None, _stripped(error)
 
-    async def _do(self, step: Step) -> Any:
+    async def _do(self, step: Step | Emit[Any]) -> Any:
         match step:
             case Request():
                 return await self._request(step)
@@ -203,16 +208,21 @@ class Awaiting:
                 return self._now()
             case Token():
                 return secrets.token_hex(16)
+            case Emit():
+                return None  # of no use to a plain call
+            case _:
+                assert_never(step)
 
     async def _request(self, request: Request) -> Response:
-        retrying = tenacity.AsyncRetrying(sleep=self._sleep, **_policy(self, request))
-        return await retrying(self._attempt, request)
+        time_left = _countdown(self)
+        retrying = tenacity.AsyncRetrying(sleep=self._sleep, **_policy(self, request, time_left))
+        return await retrying(self._attempt, request, time_left)
 
-    async def _attempt(self, request: Request) -> Response:
-        client = self._client(request)
-        with _open(request) as file, _told(request, self._connection):
+    async def _attempt(self, request: Request, time_left: Callable[[], float]) -> Response:
+        client, timeout = self._client(request), _timeout(self._connection, time_left())
+        with _open(request) as file, _told(request, self._connection, timeout):
             content = _async_chunks(file) if file else request.body
-            sent = client.build_request(**_arguments(request, self._connection, content))
+            sent = client.build_request(**_arguments(request, self._connection, content), timeout=timeout)
             raw = await client.send(sent, stream=True, auth=None, follow_redirects=False)
             try:
                 if request.into is not None and raw.is_success:
@@ -231,8 +241,15 @@ class Awaiting:
             for ended in [old for old in self._pools if old.is_closed()]:
                 del self._pools[ended]
             self._pools[loop] = {"api": self._http_client} if self._http_client else {}
-        name, secure = _destination(request, self._connection)
-        return self._pools[loop].setdefault(name, httpx.AsyncClient(verify=secure))
+        pool, (name, secure) = self._pools[loop], _destination(request, self._connection)
+        if name not in pool:
+            pool[name] = httpx.AsyncClient(verify=secure)
+        return pool[name]
+
+
+def _advanced(flow: Generator[Any, Any, Any], answer: Any, error: Exception | None) -> Any:
+    """Return a flow's next step; no coroutine of its own, since none lets the StopIteration of a flow's end pass."""
+    return flow.send(answer) if error is None else flow.throw(error)
 
 
 def _result(running: Generator[Any, None, T]) -> T:
@@ -244,14 +261,20 @@ def _result(running: Generator[Any, None, T]) -> T:
             return end.value  # type: ignore[no-any-return]
 
 
-def _policy(driver: Blocking | Awaiting, request: Request) -> dict[str, Any]:
-    connection, now, started = driver._connection, driver._now, driver._now()  # noqa: SLF001 - of this file
+def _countdown(driver: Blocking | Awaiting) -> Callable[[], float]:
+    """Return a function that tells the seconds left until the deadline of the call that begins now."""
+    deadline, now, started = driver._connection.deadline, driver._now, driver._now()  # noqa: SLF001 - of this file
+    return lambda: math.inf if deadline is None else deadline - (now() - started)
 
-    def time_left() -> float:
-        return math.inf if connection.deadline is None else connection.deadline - (now() - started)
 
-    chance = driver._chance  # noqa: SLF001
-    return policy(request, max_retries=connection.max_retries, chance=chance, time_left=time_left)
+def _timeout(connection: Connection, time_left: float) -> float:
+    """Return the seconds of an attempt, which may not outlast the call."""
+    return min(connection.timeout, max(time_left, _SHORTEST_ATTEMPT))
+
+
+def _policy(driver: Blocking | Awaiting, request: Request, time_left: Callable[[], float]) -> dict[str, Any]:
+    retries, chance = driver._connection.max_retries, driver._chance  # noqa: SLF001
+    return policy(request, max_retries=retries, chance=chance, time_left=time_left)
 
 
 def _destination(request: Request, connection: Connection) -> tuple[str, bool]:
@@ -270,7 +293,6 @@ def _arguments(request: Request, connection: Connection, content: Any) -> dict[s
     """Return what httpx builds the request from; an absolute URL gets nothing of the API's."""
     arguments: dict[str, Any] = {
         "method": request.method,
-        "timeout": connection.timeout,
         "headers": dict(request.headers),
     }
     if isinstance(request.body, Path):
@@ -284,15 +306,16 @@ def _arguments(request: Request, connection: Connection, content: Any) -> dict[s
         "authorization": f"Bearer {connection.api_key.reveal()}",
         "user-agent": f"preftune/{preftune.__version__} python/{sys.version_info.major}.{sys.version_info.minor}",
     }
-    arguments["headers"] = headers | arguments["headers"] | connection.extra_headers
+    extra = {name.lower(): value for name, value in connection.extra_headers.items()}
+    arguments["headers"] = headers | arguments["headers"] | extra
     params = {**(request.params or {}), **connection.extra_query}
     if params:
         arguments["params"] = params
     if request.json is not None:
-        arguments["json"] = {**request.json, **connection.extra_body}
+        arguments["json"] = {**request.json, **connection.extra_body} if connection.extra_body else request.json
     if request.form is not None:
         arguments["files"] = {name: (None, value) for name, value in request.form.items()}
-    version = "" if request.path.startswith("/v") else "/v1"
+    version = "" if re.match(r"/v\d+/", request.path) else "/v1"
     return arguments | {"url": f"{connection.base_url}{version}{request.path}"}
 
 
@@ -317,25 +340,27 @@ async def _async_chunks(file: BinaryIO) -> AsyncIterator[bytes]:
 
 
 @contextmanager
-def _told(request: Request, connection: Connection) -> Iterator[None]:
+def _told(request: Request, connection: Connection, timeout: float) -> Iterator[None]:
     """Turn httpx's errors into ours, saying whether the request may have taken effect."""
     place = {"method": request.method, "path": request.path.partition("?")[0]}
     where = f"{place['method']} {place['path']}"
     try:
         yield
     except httpx.TimeoutException as error:
-        sentence = f"{where}: no answer within {connection.timeout:g} s; try again, or raise timeout"
+        sentence = f"{where}: no answer within {timeout:g} s; try again, or raise timeout"
         raise APITimeoutError(sentence, **place, ambiguous=not isinstance(error, _NOT_SENT)) from _bare(error)
     except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
         raise APIError(
             f"{where}: the request cannot be sent, {error}; look at base_url and the headers", **place
         ) from None
-    except httpx.TransportError as error:
-        reason = str(error) or type(error).__name__
-        sentence = (
-            f"{where}: no answer from {connection.base_url}, {reason}; is the server running, and the network up?"
-        )
+    except httpx.RequestError as error:  # the network, or a body that does not decode
+        reason, host = str(error) or type(error).__name__, _host(request, connection)
+        sentence = f"{where}: no answer from {host}, {reason}; is the server running, and the network up?"
         raise APIConnectionError(sentence, **place, ambiguous=not isinstance(error, _NOT_SENT)) from _bare(error)
+
+
+def _host(request: Request, connection: Connection) -> str:
+    return "/".join(request.path.split("/")[:3]) if _is_absolute(request.path) else connection.base_url
 
 
 def _bare(error: Exception) -> Exception:
@@ -388,5 +413,5 @@ def _retry_after(headers: dict[str, str]) -> float | None:
             return max(0.0, seconds)
     try:
         return max(0.0, parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

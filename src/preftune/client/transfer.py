@@ -8,10 +8,11 @@ import tarfile
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urljoin
 
 import zstandard
 
-from preftune.api._reading import path_id, read
+from preftune.api._reading import id_of, path_id, read
 from preftune.api.files import retrieve as retrieve_file
 from preftune.api.fine_tuning import JobOrId
 from preftune.api.fine_tuning import retrieve as retrieve_job
@@ -60,15 +61,16 @@ def download(job: JobOrId, *, to: str | Path, checkpoint: str | None = None, ste
     if target.exists() and not target.is_dir():
         raise ConfigError(f"to={str(target)!r}: expected a folder or nothing, found a file; name a folder")
     if checkpoint is None:
-        kind = (yield from retrieve_job(job)).training_type or {}
-        checkpoint = "model_output_path" if kind.get("type") == "Full" else "adapter"
-    params = {"ft_id": path_id(job, "job"), "checkpoint": checkpoint} | (
+        kind = (yield from retrieve_job(job)).training_type
+        is_full = isinstance(kind, dict) and kind.get("type") == "Full"
+        checkpoint = "model_output_path" if is_full else "adapter"
+    params = {"ft_id": id_of(job, "job"), "checkpoint": checkpoint} | (
         {} if step is None else {"checkpoint_step": step}
     )
     folder: Path = yield Call(_scratch_beside, (target,))
     try:
         archive = folder / "archive"
-        headers = {"accept": "application/octet-stream"}
+        headers = {"accept": "application/octet-stream", "accept-encoding": "identity"}  # it is written as it comes
         response = yield Request("GET", "/finetune/download", params=params, headers=headers, into=archive)
         yield Call(_verify, (archive, response))
         yield Call(_unpack, (archive, folder / "unpacked"))
@@ -116,10 +118,25 @@ def _put(location: str, source: _Source) -> Flow[None]:
         answer = yield Request("PUT", location, body=source.path, expect=_REDIRECTS)
         if answer.status not in _REDIRECTS:
             return
-        location = answer.headers.get("location", location)
+        location = _next_hop(location, answer)
     raise IntegrityError(
         f"upload of {source.path.name}: expected storage, found {_MAX_HOPS} redirects in a row; try again later"
     )
+
+
+def _next_hop(location: str, answer: Response) -> str:
+    """Return where a redirected PUT goes: another storage, never the API, and never from https down to http."""
+    stated = answer.headers.get("location", "")
+    hop = urljoin(location, stated)
+    if not stated or not hop.startswith("https://" if location.startswith("https://") else ("http://", "https://")):
+        where = location.partition("?")[0]
+        raise APIResponseValidationError(
+            f"PUT {where}: {answer.status}, expected a Location to go on to, found {stated.partition('?')[0]!r}; "
+            "upload again",
+            method="PUT",
+            path=where,
+        )
+    return hop
 
 
 def _scratch_beside(target: Path) -> Path:
@@ -145,7 +162,7 @@ def _unpack(archive: Path, into: Path) -> None:
             stream = zstandard.ZstdDecompressor().stream_reader(raw) if magic == zstandard.FRAME_HEADER else raw
             with tarfile.open(fileobj=stream, mode="r|gz" if magic[:2] == b"\x1f\x8b" else "r|") as tar:
                 _extract(tar, into)
-    except (tarfile.TarError, zstandard.ZstdError, EOFError, OSError) as error:
+    except (tarfile.TarError, zstandard.ZstdError, EOFError, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk, not the archive
         raise IntegrityError(f"download: expected a sound archive, found {error}; download it again") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -12,6 +13,7 @@ from preftune.local import limits
 from preftune.local.store import Record, Store
 
 _OTHER_NAMES = ("wandb_api_key", "lora", "scheduler_num_cycles")
+_STEP = re.compile(r"(.+):([0-9]{1,15})", re.DOTALL)
 
 
 class Refused(Exception):  # noqa: N818 - never leaves the room: it becomes an answer
@@ -26,13 +28,9 @@ def admit(body: dict[str, Any], store: Store) -> JobConfig:
     """Return the configuration that a create request asks for, or raise Refused."""
     config = _read(body)
     for name in ("training_file", "validation_file"):
-        file_id = getattr(config, name)
-        if file_id and store.file(file_id) is None:
-            raise Refused(f"{name}: there is no file {file_id}", param=name)
+        _check_file(name, getattr(config, name), store)
     if not config.training_file:
         raise Refused("training_file is missing", param="training_file")
-    if config.n_evals and not config.validation_file:
-        raise Refused("n_evals above 0 needs a validation_file", param="n_evals")
     most = limits.MAX_BATCH
     if config.batch_size != "max" and config.batch_size > most:
         raise Refused(f"batch_size is {config.batch_size}; at most {most}", param="batch_size")
@@ -48,36 +46,47 @@ def admit(body: dict[str, Any], store: Store) -> JobConfig:
     return config
 
 
-def parent(address: str, store: Store) -> tuple[Record, int]:
+def parent(address: str, store: Store, *, param: str = "from_checkpoint", status: int = 400) -> tuple[Record, int]:
     """Return the job and the step that `JOB[:STEP]` or `OUTPUT_NAME[:STEP]` names, or raise Refused."""
     name, step = split_address(address)
     job = store.job_named(name)
     if job is None:
-        raise Refused(f"from_checkpoint: there is no job or model {name}", param="from_checkpoint")
+        raise Refused(f"{param}: there is no job or model {name}", param=param, status=status)
     kept = store.checkpoints(job["id"])
     found = [row for row in kept if (row["final"] if step is None else row["step"] == step)]
     if not found:
         what = "final checkpoint" if step is None else f"checkpoint at step {step}"
         steps = ", ".join(str(row["step"]) for row in kept) or "none yet"
-        raise Refused(f"from_checkpoint: {name} has no {what}; it has {steps}", param="from_checkpoint")
+        raise Refused(f"{param}: {name} has no {what}; it has {steps}", param=param, status=status)
     return job, int(found[0]["step"])
 
 
 def split_address(address: str) -> tuple[str, int | None]:
     """Return name and step of a checkpoint's address; only digits after the last colon are a step."""
-    name, colon, tail = address.rpartition(":")
-    return (name, int(tail)) if colon and tail.isdigit() else (address, None)
+    found = _STEP.fullmatch(address)
+    return (found[1], int(found[2])) if found else (address, None)
 
 
-def wire_config(config: JobConfig) -> Record:
-    """Return what a job's object shows of its configuration: defaults filled in, secrets left out."""
+def wire_config(config: JobConfig, *, inherited: Record | None = None) -> Record:
+    """Return what a job's object shows of its configuration: defaults filled in, secrets left out.
+
+    `inherited` is the training type of the parent, taken over when none is given.
+    """
     body = config.to_wire()
     for secret in ("wandb_key", "hf_api_token"):
         body.pop(secret, None)
     body |= {"batch_size": limits.MAX_BATCH if config.batch_size == "max" else config.batch_size}
     body["random_seed"] = limits.DEFAULT_SEED if config.random_seed is None else config.random_seed
-    body["training_type"] = _training_type(config)
+    body["training_type"] = inherited if inherited and config.training_type is None else _training_type(config)
     return body
+
+
+def _check_file(name: str, file_id: str | None, store: Store) -> None:
+    record = store.file(file_id) if file_id else None
+    if file_id and record is None:
+        raise Refused(f"{name}: there is no file {file_id}", param=name)
+    if record and record["status"] == "PENDING":  # nobody would ever read it, and the job would wait for that
+        raise Refused(f"{name}: the upload of {file_id} is not finished", param=name)
 
 
 def _training_type(config: JobConfig) -> Record:
@@ -95,6 +104,9 @@ def _read(body: dict[str, Any]) -> JobConfig:
     for name in ("gradient_accumulation_steps", "learning_rate"):
         if given.get(name) == 0:  # the wire's way to ask for the default
             del given[name]
+    schedule = given.get("lr_scheduler")
+    if isinstance(schedule, dict) and not isinstance(schedule.get("lr_scheduler_args"), dict | None):
+        raise Refused("lr_scheduler: lr_scheduler_args must be an object", param="lr_scheduler")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice is the client's to give

@@ -16,15 +16,16 @@ import secrets
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -34,6 +35,7 @@ from preftune.local.admission import Refused, admit, parent, split_address, wire
 from preftune.local.store import Record, Store
 
 _MAX_BODY = 4 * 2**20  # bytes of a JSON body
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _log = logging.getLogger("preftune")
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 409: "conflict_error"}
 
@@ -68,7 +70,8 @@ def make_app(store: Store, *, api_key: str, wake: Callable[[], None]) -> Starlet
             Route("/v3/whoami", routes.whoami, methods=["GET"]),
             Route("/storage/{id}", routes.receive, methods=["PUT"]),
         ],
-        exception_handlers={Refused: _refused, HTTPException: _http_error},
+        exception_handlers={Refused: _refused, HTTPException: _http_error, ClientDisconnect: _gone},
+        lifespan=routes.life,
     )
     app.add_middleware(_KeyRequired, api_key=api_key)
     routes.resume_validation()
@@ -97,6 +100,12 @@ class _Routes:
         self._store, self._wake = store, wake
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="preftune-validate")  # a lane of its own
 
+    @asynccontextmanager
+    async def life(self, _: Starlette) -> AsyncIterator[None]:
+        """Leave no thread behind that reads files; those not begun wait for the next server."""
+        yield
+        self._reading.shutdown(cancel_futures=True)
+
     # files
 
     async def list_files(self, _: Request) -> Response:
@@ -120,9 +129,10 @@ class _Routes:
     async def open_upload(self, request: Request) -> Response:
         """Answer the first of three steps: where to put the bytes."""
         given = await _form(request)
-        name, checksum = given.get("file_name") or "", (given.get("checksum") or "").lower()
-        file_type = given.get("file_type") or name.rpartition(".")[2] or "jsonl"
-        if not name:
+        name = PurePosixPath((given.get("file_name") or "").replace("\\", "/")).name
+        checksum = (given.get("checksum") or "").lower()
+        file_type = given.get("file_type") or PurePosixPath(name).suffix[1:] or "jsonl"
+        if name in ("", ".."):
             raise Refused("file_name is missing", param="file_name")
         if file_type not in ("jsonl", "csv", "parquet"):
             raise Refused(f"file_type is {file_type!r}; it must be jsonl, csv or parquet", param="file_type")
@@ -133,7 +143,7 @@ class _Routes:
         record: Record = {
             "id": f"file-{uuid.uuid4()}",
             "created_at": int(time.time()),
-            "filename": PurePosixPath(name.replace("\\", "/")).name,
+            "filename": name,
             "purpose": given.get("purpose") or "fine-tune",
             "file_type": file_type,
             "checksum": checksum,
@@ -146,7 +156,8 @@ class _Routes:
     async def receive(self, request: Request) -> Response:
         """Take the bytes of an upload: to disk as they come, under their name only when they are whole."""
         record = self._store.file(request.path_params["id"])
-        if record is None or not hmac.compare_digest(request.query_params.get("token", ""), record["token"]):
+        token = request.query_params.get("token", "").encode()
+        if record is None or not hmac.compare_digest(token, record["token"].encode()):
             raise Refused("the storage address is not valid", status=403)
         path = self._store.file_path(record["id"])
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
@@ -209,18 +220,20 @@ class _Routes:
 
     async def estimate_price(self, request: Request) -> Response:
         body = await _json(request)
-        record = self._store.file(str(body.get("training_file")))
-        if record is None:
-            raise Refused(f"training_file: there is no file {body.get('training_file')}", param="training_file")
-        if record["status"] != "COMPLETED":
-            reason = "train_file_invalid" if record["status"] == "INVALID_FORMAT" else "train_file_not_validated"
-            return JSONResponse({"estimation_available": False, "unavailable_reason": reason})
+        files = {"train": self._named_file(body, "training_file")}
+        if body.get("validation_file"):
+            files["eval"] = self._named_file(body, "validation_file")
+        for split, record in files.items():
+            if record["status"] != "COMPLETED":
+                reason = "file_invalid" if record["status"] == "INVALID_FORMAT" else "file_not_validated"
+                return JSONResponse({"estimation_available": False, "unavailable_reason": f"{split}_{reason}"})
+        held_out = files["eval"]["bytes"] if "eval" in files else 0  # a byte is a token here
         answer = {
             "estimation_available": True,
             "allowed_to_proceed": True,
             "estimated_total_price": 0.0,
-            "estimated_train_token_count": record["bytes"] * int(body.get("n_epochs") or 1),
-            "estimated_eval_token_count": 0,
+            "estimated_train_token_count": files["train"]["bytes"] * (_integer(body, "n_epochs") or 1),
+            "estimated_eval_token_count": held_out * (_integer(body, "n_evals") or 0),
             "user_limit": 1e9,
         }
         return JSONResponse(answer)
@@ -232,15 +245,16 @@ class _Routes:
 
     async def create_job(self, request: Request) -> Response:
         config = admit(await _json(request), self._store)
-        model = config.model or parent(config.from_checkpoint or "", self._store)[0]["facts"]["model"]
+        start = parent(config.from_checkpoint, self._store)[0] if config.from_checkpoint else None
+        model = start["facts"]["model"] if start else config.model or ""
         job_id = f"ft-{uuid.uuid4()}"
         tail = "-".join(filter(None, [model.rpartition("/")[2], config.suffix, job_id[3:11]]))
         created = self._store.add_job(
             job_id,
             output_name=f"local/{tail}",
-            config=wire_config(config),
+            config=wire_config(config, inherited=start and start["config"]["training_type"]),
             facts={"model": model},
-            idempotency_key=request.headers.get("idempotency-key"),
+            idempotency_key=request.headers.get("idempotency-key") or None,
         )
         self._wake()
         return JSONResponse(answers.job(self._known_job(created)))
@@ -291,7 +305,9 @@ class _Routes:
         """Answer an archive, with ranges; `checkpoint_step` names an intermediate one."""
         address, given_step = split_address(request.query_params.get("ft_id", ""))
         step = _integer(request.query_params, "checkpoint_step") or given_step
-        job, at = parent(address if step is None else f"{address}:{step}", self._store)
+        if not address:
+            raise Refused("ft_id is missing", param="ft_id")
+        job, at = parent(address if step is None else f"{address}:{step}", self._store, param="ft_id", status=404)
         full = job["config"]["training_type"]["type"] == "Full"
         kind = request.query_params.get("checkpoint") or ("model_output_path" if full else "merged")
         if kind not in ("merged", "adapter", "model_output_path"):
@@ -321,6 +337,12 @@ class _Routes:
             raise Refused(f"there is no file {file_id}", param="id", status=404)
         return record
 
+    def _named_file(self, body: Record, name: str) -> Record:
+        record = self._store.file(str(body.get(name)))
+        if record is None:
+            raise Refused(f"{name}: there is no file {body.get(name)}", param=name)
+        return record
+
     def _job(self, request: Request) -> Record:
         return self._known_job(request.path_params["id"])
 
@@ -347,6 +369,7 @@ async def _json(request: Request) -> Record:
             raise Refused(f"the body is larger than {_MAX_BODY} bytes")
     try:
         value = json.loads(body or b"{}")
+        json.dumps(value, ensure_ascii=False).encode()  # half a character can be neither stored nor sent back
     except (ValueError, RecursionError):
         raise Refused("the body is no JSON") from None
     if not isinstance(value, dict):
@@ -377,7 +400,8 @@ def _between(rows: list[Record], asked: Mapping[str, Any]) -> list[Record]:
         except ValueError:
             raise Refused(f"{name} is {asked[name]!r}; it must be an ISO 8601 time", param=name) from None
         bounds.append(time_ if time_ is None or time_.tzinfo else time_.replace(tzinfo=UTC))
-    first, last = (None if bound is None else bound.timestamp() * 1e9 for bound in bounds)
+    # in whole nanoseconds: a float of this size is off by more than the microsecond that a bound may be exact to
+    first, last = (None if at is None else (at - _EPOCH) // timedelta(microseconds=1) * 1000 for at in bounds)
     return [r for r in rows if (first is None or r["timestamp"] >= first) and (last is None or r["timestamp"] <= last)]
 
 
@@ -409,3 +433,7 @@ async def _refused(_: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     return _error(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=400)  # to nobody: the client broke the connection off, which is no failure of ours

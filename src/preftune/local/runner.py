@@ -8,6 +8,7 @@ Invariant: what a job writes has natural keys and one seed gives the same rows, 
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import select
@@ -60,10 +61,12 @@ def main(folder: str) -> None:
     store = Store(Path(folder))
     wake = threading.Event()
     threading.Thread(target=_watch, args=(wake, os.getppid()), daemon=True).start()
-    while True:
-        if not run_next(store):
-            wake.wait()
-            wake.clear()
+    with (store.folder / "worker").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the worker of a server that was killed may have a moment left
+        while True:
+            if not run_next(store):
+                wake.wait()
+                wake.clear()
 
 
 def run_next(store: Store) -> bool:
@@ -72,6 +75,9 @@ def run_next(store: Store) -> bool:
     if record is None:
         return False
     job_id = record["id"]
+    if record["status"] == "cancel_requested":
+        _end_cancelled(store, job_id)
+        return True
     if record["attempts"] > _ATTEMPTS:
         message = f"The worker died {_ATTEMPTS} times while it ran this job."
         store.end_job(job_id, expected=("running",), to="error", event="job_error", message=message)
@@ -79,8 +85,7 @@ def run_next(store: Store) -> bool:
     try:
         _Run(store, record).run()
     except _Cancelled:
-        expected = ("cancel_requested",)
-        store.end_job(job_id, expected=expected, to="cancelled", event="job_stopped", message="The job was cancelled.")
+        _end_cancelled(store, job_id)
     except UserError as error:
         store.end_job(job_id, expected=("running",), to="user_error", event="job_error", message=str(error))
     except Exception as error:  # noqa: BLE001 - a job's failure is that job's end, not the worker's
@@ -88,6 +93,11 @@ def run_next(store: Store) -> bool:
         message = f"The embedded engine failed: {type(error).__name__}: {error}"
         store.end_job(job_id, expected=("running", "uploading"), to="error", event="job_error", message=message)
     return True
+
+
+def _end_cancelled(store: Store, job_id: str) -> None:
+    message = "The job was cancelled."
+    store.end_job(job_id, expected=("cancel_requested",), to="cancelled", event="job_stopped", message=message)
 
 
 class _Run:
@@ -112,8 +122,6 @@ class _Run:
         self._event("warning", stand_in, level="warning")
         objective = self._objective("training", self._config.training_file)
         held_out = self._objective("validation", self._config.validation_file) if self._config.n_evals else None
-        if isinstance(held_out, Preference):
-            held_out.prepare_evaluation(weights)
         settings = self._settings()
         total = total_steps(len(objective), settings)
         facts = {
@@ -201,7 +209,10 @@ class _Run:
                 examples.append(join([encode(turn) for turn in learned]))
         self._tell_cut(split, budget, shortened, empty)
         if not examples:
-            raise UserError(f"The budget of {budget} bytes leaves no answer in the {split} file; raise max_seq_length.")
+            reason = "leave nothing to learn; give an answer the weight 1"
+            if shortened:
+                reason = f"keep no answer within the budget of {budget} bytes; raise max_seq_length"
+            raise UserError(f"The rows of the {split} file {reason}.")
         return Supervised(examples)
 
     def _tell_cut(self, split: str, budget: int, shortened: int, empty: int) -> None:

@@ -85,7 +85,7 @@ class _Loop:
         from preftune.local.app import make_app  # noqa: PLC0415
 
         app = make_app(store, api_key=api_key, wake=wake)
-        config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, args=([listening],), name="preftune-server", daemon=True
@@ -150,6 +150,8 @@ class _Worker:
             with self._guard:
                 if self._closing:
                     return
+                assert self._process.stdin is not None  # noqa: S101
+                self._process.stdin.close()
                 self._process = self._start()
 
 
@@ -170,7 +172,10 @@ def _locked(folder: Path) -> Any:
             raise LocalServerError(
                 f"{folder}: another local server uses this folder; stop it, or choose another"
             ) from None
-        yield lock
+        try:
+            yield lock
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # closing alone would leave it to a fork that holds a copy
 
 
 def _listening(port: int) -> socket.socket:

@@ -13,6 +13,7 @@ natural keys, so that writing one again changes nothing.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import threading
 import time
@@ -173,12 +174,14 @@ class Store:
         return [record for row in rows if (record := self.job(row["id"])) is not None]
 
     def next_job(self) -> Record | None:
-        """Return the oldest job that waits, or that a dead worker left; it is running from now on."""
+        """Return the oldest job that waits or that a dead worker left: it runs now, unless its end was asked for."""
         with self._transaction():
             found = self._one(
-                "SELECT id FROM jobs WHERE status IN ('pending', 'queued', 'running') ORDER BY number LIMIT 1"
+                "SELECT id, status FROM jobs "
+                "WHERE status IN ('pending', 'queued', 'running', 'uploading', 'cancel_requested') "
+                "ORDER BY number LIMIT 1"
             )
-            if found:
+            if found and found["status"] != "cancel_requested":
                 self._db.execute(
                     "UPDATE jobs SET status = 'running', attempts = attempts + 1, updated_at = ?1, "
                     "started_at = ifnull(started_at, ?1) WHERE id = ?2",
@@ -217,8 +220,9 @@ class Store:
             self._event(job_id, type_, message, step=step, level=level)
 
     def add_row(self, job_id: str, *, step: int, split: str, row: Record, facts: Record) -> None:
-        """Remember a row of metrics, once, with what it says of the job's progress."""
-        stamp = time.time_ns()
+        """Remember a row of metrics, once, with what it says of the job's progress; JSON has no NaN, so it is null."""
+        row = {name: value if math.isfinite(value) else None for name, value in row.items()}
+        stamp = time.time_ns() // 1000 * 1000  # whole microseconds: a client's clock reads them back exactly
         with self._transaction():
             if self._one("SELECT 1 FROM jobs WHERE id = ?", job_id):
                 values = (job_id, step, split, stamp, json.dumps({"timestamp": stamp} | row))
@@ -258,9 +262,7 @@ class Store:
             self._threads.db = db
             self._opened.append(db)
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute(
-                "PRAGMA synchronous = NORMAL"
-            )  # survives the death of a process; only a power cut loses the tail
+            db.execute("PRAGMA synchronous = NORMAL")  # survives a process's death; a power cut loses the tail
             db.execute("PRAGMA foreign_keys = ON")
         return self._threads.db  # type: ignore[no-any-return]
 

@@ -50,5 +50,10 @@ def first_index(xp: Any, condition: Array) -> int | None:
     return int(xp.argmax(xp.astype(condition, xp.int32))) if bool(xp.any(condition)) else None
 
 
+def number(scalar: Array) -> float:
+    """Return a scalar array as a float, without the gradient that it may carry."""
+    return float(scalar.detach() if array_api_compat.is_torch_array(scalar) else scalar)
+
+
 def _as_array(value: Any) -> Array:
     return value if array_api_compat.is_array_api_obj(value) else np.asarray(value)

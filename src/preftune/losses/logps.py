@@ -48,18 +48,21 @@ def _row_logps(xp: Any, logits: Array, labels: Array, scored: Array) -> Array:
 def _gather_log_softmax(xp: Any, block: Array, labels: Array) -> Array:
     """Return the (c,) log-softmax of a (c, V) block at the labels; sums run in the widest float."""
     dtype = widest(xp, block)
+    block = xp.astype(block, xp.result_type(block.dtype, xp.float32), copy=False)  # exp in half precision loses digits
     top = xp.max(block, axis=1, keepdims=True)
     total = xp.sum(xp.exp(block - top), axis=1, dtype=dtype)
-    picked = xp.take_along_axis(block, labels[:, None], axis=1)[:, 0]
+    picked = xp.take_along_axis(block, xp.astype(labels[:, None], xp.int64, copy=False), axis=1)[:, 0]
     return xp.astype(picked, dtype) - xp.astype(top[:, 0], dtype) - xp.log(total)
 
 
 def _check(xp: Any, logits: Array, labels: Array, scored: Array) -> None:
-    if logits.ndim != 3:  # noqa: PLR2004 - (B, T, V)
-        raise ValueError(f"logits: expected shape (B, T, V), found {tuple(logits.shape)}")
+    if logits.ndim != 3 or 0 in logits.shape:  # noqa: PLR2004 - (B, T, V)
+        raise ValueError(f"logits: expected shape (B, T, V), none of them 0, found {tuple(logits.shape)}")
     for name, array in (("labels", labels), ("mask", scored)):
         if tuple(array.shape) != tuple(logits.shape[:2]):
             raise ValueError(f"{name}: expected shape {tuple(logits.shape[:2])}, found {tuple(array.shape)}")
+    if not xp.isdtype(labels.dtype, "integral"):
+        raise ValueError(f"labels: expected integer token ids, found dtype {labels.dtype}")
     row = first_index(xp, scored[:, 0])
     if row is not None:
         raise ValueError(f"mask[{row}, 0]: expected false, found true; no logits score the first token")

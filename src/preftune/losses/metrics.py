@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from preftune.losses._arrays import Array, namespace, number, pair_arrays
 from preftune.losses.kl import k2
 
 if TYPE_CHECKING:
-    from preftune.losses._arrays import Array
     from preftune.losses.preference import PreferenceLoss
 
 KEYS: Mapping[str, tuple[str, ...]] = {
@@ -41,16 +41,23 @@ def preference_metrics(
     reference_rejected_logps: Array,
 ) -> dict[str, float]:
     """Return the metrics of a batch by field name: means over pairs; KL is the sequence-level k2, an approximation."""
+    logps = pair_arrays(
+        policy_chosen_logps=policy_chosen_logps,
+        policy_rejected_logps=policy_rejected_logps,
+        reference_chosen_logps=reference_chosen_logps,
+        reference_rejected_logps=reference_rejected_logps,
+    )
+    chosen, rejected = logps["policy_chosen_logps"], logps["policy_rejected_logps"]
     return {
-        "loss": float(loss.mean),
-        "accuracy": float(loss.accuracy),
+        "loss": number(loss.mean),
+        "accuracy": number(loss.accuracy),
         "rewards_chosen": _mean(loss.rewards_chosen),
         "rewards_rejected": _mean(loss.rewards_rejected),
-        "margin": float(loss.margin),
-        "kl_chosen": _mean(k2(policy_chosen_logps, reference_chosen_logps)),
-        "kl_rejected": _mean(k2(policy_rejected_logps, reference_rejected_logps)),
-        "logps_chosen": _mean(policy_chosen_logps),
-        "logps_rejected": _mean(policy_rejected_logps),
+        "margin": number(loss.margin),
+        "kl_chosen": _mean(k2(chosen, logps["reference_chosen_logps"])),
+        "kl_rejected": _mean(k2(rejected, logps["reference_rejected_logps"])),
+        "logps_chosen": _mean(chosen),
+        "logps_rejected": _mean(rejected),
     }
 
 
@@ -61,4 +68,4 @@ def wire_row(split: str, *, step: int, epoch: float, metrics: Mapping[str, float
 
 
 def _mean(array: Array) -> float:
-    return float(array.mean())
+    return number(namespace(array).mean(array))

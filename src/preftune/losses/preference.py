@@ -132,7 +132,7 @@ class _Pairs:
         xp = namespace(arrays["policy_chosen_logps"])
         for name in ("chosen_lengths", "rejected_lengths"):
             lengths = arrays[name]
-            pair = None if lengths is None else first_index(xp, lengths < 1)
+            pair = None if lengths is None else first_index(xp, ~(lengths >= 1))  # NaN too
             if lengths is not None and pair is not None:
                 raise ValueError(
                     f"{name}[{pair}]: expected at least 1 scored token, found {float(lengths[pair]):g}; "
@@ -158,8 +158,8 @@ class _Pairs:
 
 
 def _needed(method: DPO) -> dict[str, str]:
-    """Return the optional arguments that the method needs, each with the reason."""
-    needed: dict[str, str] = {}
+    """Return the arguments that the method needs, each with the reason."""
+    needed = dict.fromkeys(("policy_chosen_logps", "policy_rejected_logps"), "every loss reads the policy")
     if not method.is_reference_free:
         reason = "the method has a reference (dpo_reference_free and simpo_gamma leave it out)"
         needed |= dict.fromkeys(("reference_chosen_logps", "reference_rejected_logps"), reason)

@@ -13,7 +13,7 @@ from typing import Any
 from preftune.errors import DataError
 from preftune.pairs.finding import plural
 from preftune.pairs.formats import llmbar, sharegpt, together, trl
-from preftune.pairs.jsonl import BOM, Unreadable, decode, existing_file, json_kind, read_lines
+from preftune.pairs.jsonl import BOM, Unreadable, decode, existing_file, json_kind, parse, read_lines
 from preftune.pairs.pair import PreferencePair
 from preftune.pairs.rules.schema import check_row
 
@@ -26,8 +26,8 @@ WRITERS: dict[str, Callable[[PreferencePair], Row]] = {
     "sharegpt": sharegpt.write,
 }
 _KEPT = {  # what each target can hold beside prompt and answers
-    "together": {"tools", "parallel_tool_calls", "weight", "message fields"},
-    "trl": {"tools", "message fields"},
+    "together": {"tools", "parallel_tool_calls", "weight", "message fields", "content other than text"},
+    "trl": {"tools", "message fields", "content other than text"},
     "sharegpt": set(),
 }
 
@@ -138,13 +138,9 @@ def _rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 def _rows_of_list(path: Path) -> Iterator[tuple[str, Row]]:
     try:
-        values = json.loads(path.read_bytes().removeprefix(BOM) or b"[]")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path.name}: expected UTF-8, found byte 0x{error.object[error.start]:02x}; save it as UTF-8"
-        ) from None
-    except ValueError as error:
-        raise DataError(f"{path.name}: expected JSON, found {error}; write it with a JSON library") from None
+        values = parse(path.read_bytes().removeprefix(BOM) or b"[]", whole="file")
+    except Unreadable as reason:
+        raise DataError(f"{path.name}: {reason.found}; {reason.hint}") from None
     if not isinstance(values, list):
         raise DataError(f"{path.name}: expected a list of rows, found {json_kind(values)}; wrap the rows in a list")
     for index, row in enumerate(values, start=1):
@@ -157,13 +153,13 @@ def _rows_of_list(path: Path) -> Iterator[tuple[str, Row]]:
 
 def _losses(pair: PreferencePair, target: str) -> Iterator[str]:
     """Yield the name of each thing in a pair that the target has no place for."""
+    messages = (*pair.prompt, pair.chosen, pair.rejected)
     present = {
         "tools": bool(pair.tools),
         "parallel_tool_calls": pair.parallel_tool_calls is not None,
         "weight": pair.weight is not None,
-        "message fields": any(
-            message.keys() - {"role", "content"} for message in (*pair.prompt, pair.chosen, pair.rejected)
-        ),
+        "message fields": any(message.keys() - {"role", "content"} for message in messages),
+        "content other than text": any(not isinstance(message.get("content") or "", str) for message in messages),
     }
     yield from (name for name, there in present.items() if there and name not in _KEPT[target])
     yield from pair.meta

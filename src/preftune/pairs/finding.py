@@ -54,11 +54,11 @@ class Gathering:
 
     def add(self, problem: Problem, line: int | None) -> None:
         """Take one problem; `line` is None for what concerns the whole file."""
-        key = (problem.rule, problem.severity, re.sub(r"\d+", "*", problem.path), problem.hint)
+        key = (problem.rule, problem.severity, re.sub(r"\[\d+\]", "[*]", problem.path), problem.hint)
         self._first.setdefault(key, problem)
         self._counts[key] = self._counts.get(key, 0) + 1
         lines = self._lines.setdefault(key, [])
-        if line is not None and len(lines) < _SHOWN_LINES:
+        if line is not None and line not in lines and len(lines) < _SHOWN_LINES:
             lines.append(line)
 
     def findings(self) -> list[Finding]:
@@ -98,7 +98,7 @@ class Report:
         """Raise DataError, with every finding, when one of them is an error; its message tells the first."""
         errors = [finding for finding in self.findings if finding.severity == "error"]
         if errors:
-            more = f" (and {len(errors) - 1} more kinds of error)" if len(errors) > 1 else ""
+            more = f" (and {plural(len(errors) - 1, 'more kind')} of error)" if len(errors) > 1 else ""
             raise DataError(f"{_place(self.path, errors[0])}{_sentence(errors[0])}{more}", self.findings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -152,5 +152,5 @@ def _sentence(finding: Finding) -> str:
 
 
 def _lines(finding: Finding) -> str:
-    more = ", …" if finding.count > len(finding.lines) and finding.lines else ""
+    more = ", …" if finding.count > len(finding.lines) == _SHOWN_LINES else ""
     return ", ".join(map(str, finding.lines)) + more

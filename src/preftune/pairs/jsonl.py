@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from preftune.errors import DataError
 
-MAX_LINE_BYTES = 64 * 2**20  # ten images of 10 MiB in base64 do not fit one line of a text model; far above real pairs
+MAX_LINE_BYTES = 160 * 2**20  # a row may hold ten images of 10 MiB in base64: 134 MiB
 MAX_DEPTH = 64  # tool schemas nest a dozen levels; deeper is an attack or an accident
 BOM = b"\xef\xbb\xbf"
 
@@ -44,9 +46,8 @@ def read_lines(path: Path) -> Iterator[Line]:
     """Yield every line of a file, blank ones too; the line break is the byte 0x0A alone."""
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
-            body = raw.removesuffix(b"\n")
-            bare = body.removesuffix(b"\r")
-            yield Line(number, bare, carriage_return=bare is not body and len(bare) != len(body))
+            carriage_return = raw.endswith(b"\r\n")
+            yield Line(number, raw.removesuffix(b"\r\n" if carriage_return else b"\n"), carriage_return)
 
 
 def decode(raw: bytes) -> dict[str, Any]:
@@ -54,18 +55,23 @@ def decode(raw: bytes) -> dict[str, Any]:
     if len(raw) > MAX_LINE_BYTES:
         found = f"the line has {len(raw):,} bytes; at most {MAX_LINE_BYTES:,} are read"
         raise Unreadable("line", found, "split or shorten the pair")
+    value = parse(raw)
+    if not isinstance(value, dict):
+        raise Unreadable("line", f"the line holds {json_kind(value)}, not an object", "write one JSON object a line")
+    return value
+
+
+def parse(raw: bytes, *, whole: str = "line") -> Any:
+    """Return the JSON value that a whole line or file holds, or raise Unreadable for the first thing wrong with it."""
     if b"\0" in raw:
-        raise Unreadable(
-            "encoding", f"NUL byte at byte {raw.index(0)} of the line", "remove it; the file may be UTF-16"
-        )
+        found = f"NUL byte at byte {raw.index(0)} of the {whole}"
+        raise Unreadable("encoding", found, "remove it; the file may be UTF-16")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        found = f"byte 0x{raw[error.start]:02x} at byte {error.start} of the line is not UTF-8"
+        found = f"byte 0x{raw[error.start]:02x} at byte {error.start} of the {whole} is not UTF-8"
         raise Unreadable("encoding", found, "save the file as UTF-8") from None
-    value = _parse(text)
-    if not isinstance(value, dict):
-        raise Unreadable("line", f"the line holds {json_kind(value)}, not an object", "write one JSON object a line")
+    value = _loads(text)
     _refuse_lone_surrogates(text, value)
     return value
 
@@ -78,17 +84,26 @@ def json_kind(value: object) -> str:
     return kinds.get(type(value), type(value).__name__)
 
 
-def _parse(text: str) -> Any:
+def shown(value: object) -> str:
+    """Return a value as a message shows it: cut where it would not stay one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - a message stays one line
+
+
+def _loads(text: str) -> Any:
     if _depth(text) > MAX_DEPTH:
         raise Unreadable("line", f"values are nested more than {MAX_DEPTH} deep", "flatten the row")
     try:
-        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        return json.loads(
+            text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
+        )
     except json.JSONDecodeError as error:
+        place = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
         if error.msg == "Extra data":
-            found = f"two values on one line; the second begins at column {error.colno}"
-            raise Unreadable("line", found, "put each object on a line of its own") from None
-        found = f"not JSON at column {error.colno}: {error.msg[0].lower()}{error.msg[1:]}"
-        raise Unreadable("line", found, "write each pair with a JSON library, one object a line") from None
+            hint = "put each object on a line of its own, in a .jsonl file"
+            raise Unreadable("line", f"a second value begins at {place}", hint) from None
+        found = f"not JSON at {place}: {error.msg[0].lower()}{error.msg[1:]}"
+        raise Unreadable("line", found, "write it with a JSON library") from None
     except ValueError:  # an integer of more digits than Python converts
         raise Unreadable("line", "a number has too many digits", "write it shorter, or as text") from None
 
@@ -116,16 +131,22 @@ def _depth(text: str) -> int:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise Unreadable(
-            "line", f"key {twice!r} stands twice in one object", "keep one of them; readers disagree on which wins"
+            "line", f"key {shown(twice)} stands twice in one object", "keep one of them; readers disagree on which wins"
         )
     return value
 
 
 def _refuse_constant(name: str) -> None:
     raise Unreadable("line", f"{name} is no JSON", "write null, or leave the key out")
+
+
+def _finite_float(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise Unreadable("line", "a number is too large", "write it shorter, or as text")
+    return value
 
 
 def _refuse_lone_surrogates(text: str, value: object) -> None:

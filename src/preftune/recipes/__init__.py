@@ -1,0 +1,1 @@
+"""Several rooms, one purpose: what joins data, client, server and reading."""

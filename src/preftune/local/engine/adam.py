@@ -27,7 +27,7 @@ class Adam:
     @classmethod
     def of(cls, weights: Weights) -> Adam:
         """Return a fresh state for the weights."""
-        return cls({k: np.zeros_like(v) for k, v in weights.items()}, {k: np.zeros_like(v) for k, v in weights.items()})
+        return cls(_zeros(weights), _zeros(weights))
 
     def step(self, weights: Weights, gradients: Gradients, *, rate: float, decay: float, scale: float) -> None:
         """Change the weights in place; `scale` multiplies the gradients (clipping)."""
@@ -44,6 +44,11 @@ class Adam:
             self.first[name][at], self.second[name][at] = first, second
             step = pace * first / (np.sqrt(second) * correction + np.float32(_EPSILON))
             weights[name][at] = weights[name][at] * keep - step
+
+
+def _zeros(weights: Weights) -> Weights:
+    # not zeros_like, which writes every page: a table's rows take memory when they are first touched
+    return {name: np.zeros(value.shape, value.dtype) for name, value in weights.items()}
 
 
 def rate_factor(step: int, total: int, *, schedule: str, warmup_ratio: float, min_ratio: float, cycles: float) -> float:

@@ -29,8 +29,7 @@ def load_weights(path: Path) -> Weights:
     """Return the weights that `save_weights` wrote."""
     stored, weights = load_file(path), base_weights()
     for name, array in weights.items():
-        if f"{name}.rows" in stored:
-            array[:] = 0
+        if f"{name}.rows" in stored:  # the base model's tables are zero
             array[stored[f"{name}.rows"]] = stored[f"{name}.values"]
         else:
             array[:] = stored[name]

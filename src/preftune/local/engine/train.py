@@ -96,7 +96,7 @@ class Objective(Protocol):
         """Return the number of examples."""
 
     def prepare(self, weights: Weights, batches: Sequence[NDArray[np.int64]]) -> None:
-        """Look at the model before the first step, in the first epoch's own batches."""
+        """Look at the model before the first step, in the batches that come first."""
 
     def learn(self, weights: Weights, examples: NDArray[np.int64]) -> tuple[dict[str, float], Gradients]:
         """Return the metrics of a batch and the gradient of its loss."""
@@ -155,7 +155,7 @@ class Preference:
         return len(self._pairs)
 
     def prepare(self, weights: Weights, batches: Sequence[NDArray[np.int64]]) -> None:
-        """Score every pair under the reference, grouped as in the first epoch, so that step 1 starts at exactly 0."""
+        """Score every pair under the reference, grouped as it will be scored first, so that step 1 is at exactly 0."""
         self._reference = np.zeros((len(self), 2))
         for examples in batches:
             self._reference[examples] = _by_side(sequence_logps(weights, self._batch(examples)))
@@ -173,10 +173,6 @@ class Preference:
         """Return the metrics over all pairs."""
         logps = np.concatenate([_by_side(sequence_logps(weights, self._batch(some))) for some in _in_turn(len(self))])
         return self._metrics(np.arange(len(self)), logps)
-
-    def prepare_evaluation(self, weights: Weights) -> None:
-        """Score every pair under the reference, grouped as `evaluate` groups them."""
-        self.prepare(weights, _in_turn(len(self)))
 
     def _batch(self, examples: NDArray[np.int64]) -> Batch:
         pairs = [self._pairs[i] for i in examples]
@@ -222,7 +218,9 @@ def train(
     checkpoint_steps = set(spread(total, settings.checkpoints)) - {total}
     patience = _Patience(settings.early_stopping) if settings.early_stopping else None
     objective.prepare(weights, _batches(len(objective), settings, epoch=0))
-    step = 0
+    if held_out:
+        held_out.prepare(weights, _in_turn(len(held_out)))
+    step, halted = 0, False
     for epoch in range(settings.epochs):
         batches = _batches(len(objective), settings, epoch)
         for within, examples in enumerate(batches, start=1):
@@ -236,12 +234,13 @@ def train(
             if held_out and step in eval_steps:
                 metrics = held_out.evaluate(weights)
                 yield Row("eval", step, done, metrics)
-                if patience and patience.exhausted(step, metrics["loss"], weights):
-                    yield Stopped(step, patience.best_step, patience.best_loss)
-                    yield Checkpoint(patience.best_step, patience.best_weights or weights, final=True)
-                    return
+                halted = patience is not None and patience.exhausted(step, metrics["loss"], weights)
             if step in checkpoint_steps:
                 yield Checkpoint(step, weights, final=False)
+            if patience and halted:
+                yield Stopped(step, patience.best_step, patience.best_loss)
+                yield Checkpoint(patience.best_step, patience.best_weights or weights, final=True)
+                return
     yield Checkpoint(step, weights, final=True)
 
 
@@ -261,7 +260,7 @@ class _Patience:
         self.best_weights: Weights | None = None
 
     def exhausted(self, step: int, loss: float, weights: Weights) -> bool:
-        """Take one evaluation; tell whether training is to stop. Warm-up evaluations update the best but never stop."""
+        """Take one evaluation; tell whether to stop. In the warm-up, only a loss that is not finite stops."""
         self._evals += 1
         if math.isfinite(loss) and (self.best_loss is None or loss < self.best_loss - self._rule.min_delta):
             self._waited = 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from preftune.pairs.jsonl import shown
 from preftune.pairs.pair import Message, PreferencePair, message_text
 
 KEYS = frozenset({"conversations", "chosen", "rejected"})
@@ -28,6 +29,8 @@ def read(row: dict[str, Any]) -> PreferencePair:
         raise ValueError(
             "the row declares tools, whose calls this layout writes as text; they have no sure translation"
         )
+    if not isinstance(row.get("system") or "", str):
+        raise ValueError("system is not text")  # noqa: TRY004 - the caller turns it into DataError
     prompt = [_message(turn, f"conversations[{index}]") for index, turn in enumerate(turns)]
     if row.get("system"):
         prompt.insert(0, {"role": "system", "content": row["system"]})
@@ -52,9 +55,10 @@ def write(pair: PreferencePair) -> dict[str, Any]:
 def _message(turn: object, path: str) -> Message:
     if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
         raise ValueError(f"{path} is no turn with a text in `value`")  # noqa: TRY004 - the caller turns it into DataError
-    if turn.get("from") not in _ROLES:
-        raise ValueError(f"{path}.from is {turn.get('from')!r}; expected one of {', '.join(_ROLES)}")
-    return {"role": _ROLES[turn["from"]], "content": turn["value"]}
+    speaker = turn.get("from")
+    if not isinstance(speaker, str) or speaker not in _ROLES:
+        raise ValueError(f"{path}.from is {shown(speaker)}; expected one of {', '.join(_ROLES)}")
+    return {"role": _ROLES[speaker], "content": turn["value"]}
 
 
 def _answer(answer: object, side: str) -> Message:

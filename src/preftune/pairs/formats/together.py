@@ -7,6 +7,7 @@ from typing import Any
 from preftune.pairs.pair import PreferencePair
 
 KEYS = frozenset({"input", "preferred_output", "non_preferred_output"})
+_INPUT_KEYS = {"messages", "tools", "parallel_tool_calls"}
 
 
 def matches(row: dict[str, Any]) -> bool:
@@ -17,6 +18,8 @@ def matches(row: dict[str, Any]) -> bool:
 def read(row: dict[str, Any]) -> PreferencePair:
     """Return the pair that a row without schema errors holds."""
     given = row["input"]
+    meta = {key: value for key, value in row.items() if key not in KEYS | {"weight"}}
+    meta |= {f"input.{key}": value for key, value in given.items() if key not in _INPUT_KEYS}
     return PreferencePair(
         prompt=given["messages"],
         chosen=row["preferred_output"][0],
@@ -24,6 +27,7 @@ def read(row: dict[str, Any]) -> PreferencePair:
         tools=given.get("tools"),
         parallel_tool_calls=given.get("parallel_tool_calls"),
         weight=row.get("weight"),
+        meta=meta,
     )
 
 

@@ -6,7 +6,7 @@ ends cannot be told from a common prefix without misplacing it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from preftune.pairs.pair import Message, PreferencePair
 
@@ -23,8 +23,8 @@ def read(row: dict[str, Any]) -> PreferencePair:
     prompt, chosen, rejected = row.get("prompt"), row["chosen"], row["rejected"]
     if prompt is None:
         prompt, chosen, rejected = _split(chosen, rejected)
-    elif isinstance(chosen, list) and isinstance(prompt, list) and len(chosen) > 1 and chosen[: len(prompt)] == prompt:
-        chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]  # both repeat the prompt
+    elif isinstance(prompt, list) and all(_repeats(answer, prompt) for answer in (chosen, rejected)):
+        chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
     meta = {key: value for key, value in row.items() if key not in ("prompt", "chosen", "rejected", "tools")}
     return PreferencePair(
         _messages(prompt), _answer(chosen, "chosen"), _answer(rejected, "rejected"), row.get("tools"), meta=meta
@@ -46,10 +46,18 @@ def _split(chosen: object, rejected: object) -> tuple[list[Message], list[Messag
     return chosen[:-1], chosen[-1:], rejected[-1:]
 
 
+def _repeats(answer: object, prompt: list[Message]) -> bool:
+    return isinstance(answer, list) and len(answer) > len(prompt) and answer[: len(prompt)] == prompt
+
+
+def _is_message(value: object) -> TypeGuard[Message]:
+    return isinstance(value, dict) and isinstance(value.get("role"), str)
+
+
 def _messages(prompt: object) -> list[Message]:
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}]
-    if isinstance(prompt, list) and prompt:
+    if isinstance(prompt, list) and prompt and all(map(_is_message, prompt)):
         return prompt
     raise ValueError("prompt is neither text nor a list of messages")
 
@@ -57,6 +65,6 @@ def _messages(prompt: object) -> list[Message]:
 def _answer(answer: object, side: str) -> Message:
     if isinstance(answer, str):
         return {"role": "assistant", "content": answer}
-    if isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], dict):
+    if isinstance(answer, list) and len(answer) == 1 and _is_message(answer[0]):
         return answer[0]
     raise ValueError(f"{side} is neither text nor a list of one message after the prompt")

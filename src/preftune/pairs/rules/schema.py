@@ -7,20 +7,20 @@ Source: the hosted API's preference format (docs/wire.md, Preference data).
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
 from preftune.pairs.finding import Problem
-from preftune.pairs.jsonl import json_kind
+from preftune.pairs.jsonl import json_kind, shown
+from preftune.pairs.pair import message_text
 
 Row = dict[str, Any]
 ROLES = ("system", "user", "assistant", "tool")
 KEYS = ("input", "preferred_output", "non_preferred_output")
 OUTPUTS = KEYS[1:]
-INPUT_KEYS = ("messages", "tools", "parallel_tool_calls")
 MAX_IMAGES = 10  # a row
 MAX_IMAGE_BASE64 = 13_981_036  # characters: 10 MiB
 _IMAGE = re.compile(r"data:image/(jpeg|png|webp);base64,")
@@ -29,6 +29,7 @@ _FOREIGN = (
     (("prompt", "chosen", "rejected"), "TRL", "trl"),
     (("conversations", "chosen", "rejected"), "ShareGPT ranking", "sharegpt"),
     (("chosen", "rejected"), "TRL without a prompt", "trl"),
+    (("input", "output_1", "output_2", "label"), "LLMBar", "llmbar"),
     (("messages",), "supervised (messages)", ""),
     (("prompt", "completion"), "supervised (prompt and completion)", ""),
     (("text",), "supervised (text)", ""),
@@ -45,11 +46,14 @@ def check_row(row: Row) -> Iterator[Problem]:
 
 
 def mixed(row: Row) -> Iterator[Problem]:
-    """Find a row of another format, and say how to convert it."""
-    if any(key in row for key in KEYS):
-        return
+    """Find a row of another format, and say how to convert it; one of two hosted formats at once is refused too."""
+    own = row.keys() & set(KEYS)
     for keys, name, source in _FOREIGN:
-        if all(key in row for key in keys):
+        if own == set(KEYS) and not source and set(keys) <= row.keys():
+            message = f"the row is a preference row and in the {name} format at once; it must be one of them"
+            yield _refused("mixed", "", message, f"remove {' and '.join(keys)}")
+            return
+        if own <= set(keys) <= row.keys():
             hint = "a preference file holds preference rows alone"
             if source:
                 hint = f"convert the file: preftune.convert(source, target, source={source!r})"
@@ -64,7 +68,7 @@ def keys(row: Row) -> Iterator[Problem]:
             yield _refused("keys", key, f"{key} is missing", f"each row needs {', '.join(KEYS)}")
     for key in row:
         if key not in (*KEYS, "weight", "tools"):  # tools has a rule of its own
-            message = f"{key!r} is no key of a preference row"
+            message = f"{shown(key)} is no key of a preference row"
             yield Problem(
                 "keys", "warning", key, message, "remove it: the hosted side may refuse unknown keys", fixable=True
             )
@@ -93,10 +97,10 @@ def context(row: Row) -> Iterator[Problem]:
 
 def assistant_first(row: Row) -> Iterator[Problem]:
     """Note a context that starts with the assistant, which is legal and often a conversion gone wrong."""
-    roles = [message.get("role") for message in _messages(row) if message.get("role") != "system"]
-    if roles[:1] == ["assistant"]:
-        hint = "legal; look whether the first user message got lost"
-        yield Problem("assistant-first", "info", "input.messages[0]", "the context starts with the assistant", hint)
+    spoken = [(index, m.get("role")) for index, m in enumerate(_messages(row)) if m.get("role") != "system"]
+    if spoken and spoken[0][1] == "assistant":
+        path, hint = f"input.messages[{spoken[0][0]}]", "legal; look whether the first user message got lost"
+        yield Problem("assistant-first", "info", path, "the context starts with the assistant", hint)
 
 
 def output(row: Row) -> Iterator[Problem]:
@@ -121,15 +125,15 @@ def weights(row: Row) -> Iterator[Problem]:
         if isinstance(weight, bool) or weight not in (0, 1):
             path = f"input.messages[{index}].weight"
             yield _refused(
-                "weights", path, f"{path} is {_shown(weight)}; it must be 0 or 1", "use the row's weight for fractions"
+                "weights", path, f"{path} is {shown(weight)}; it must be 0 or 1", "use the row's weight for fractions"
             )
     if "weight" not in row:
         return
     weight = row["weight"]
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight) or weight < 0:
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= sys.float_info.max:
         hint = "1 is an ordinary pair"
         yield _refused(
-            "weights", "weight", f"weight is {_shown(weight)}; it must be a finite number of at least 0", hint
+            "weights", "weight", f"weight is {shown(weight)}; it must be a finite number of at least 0", hint
         )
     elif weight == 0:
         yield Problem(
@@ -149,8 +153,12 @@ def tools(row: Row) -> Iterator[Problem]:
         return
     names = {_tool_name(tool) for tool in declared or ()}
     for path, message in _all_messages(row):
-        calls = message.get("tool_calls")
-        for index, call in enumerate(calls if isinstance(calls, list) else ()):
+        calls = message.get("tool_calls") or []
+        if not isinstance(calls, list):
+            found = f"{path}.tool_calls is {json_kind(calls)}; it must be a list"
+            yield _refused("tools", f"{path}.tool_calls", found, "list each call as an object")
+            continue
+        for index, call in enumerate(calls):
             yield from _tool_call(call, f"{path}.tool_calls[{index}]", names)
 
 
@@ -207,7 +215,7 @@ def _message(message: object, path: str) -> Iterator[Problem]:
         return
     role = message.get("role")
     if role not in ROLES:
-        found = "missing" if "role" not in message else repr(role)
+        found = "missing" if "role" not in message else shown(role)
         yield _refused(
             "input", f"{path}.role", f"{path}.role is {found}; it must be one of {', '.join(ROLES)}", "name the speaker"
         )
@@ -223,25 +231,34 @@ def _answer(message: object, path: str) -> Iterator[Problem]:
         return
     role = message.get("role")
     if role != "assistant":
-        found = "missing" if "role" not in message else repr(role)
+        found = "missing" if "role" not in message else shown(role)
         yield _refused(
             "output", f"{path}.role", f"{path}.role is {found}; it must be 'assistant'", "both outputs are answers"
         )
     if message.get("tool_calls"):
         return
-    content = message.get("content")
-    if isinstance(content, str) and not content.strip():
+    if not _has_content(message):
+        yield _content_problem("output", message, path)
+    elif _is_blank(message):
         hint = "drop the pair, or write the answer"
         yield _refused("output", f"{path}.content", f"{path}.content is empty; it must hold an answer", hint)
-    elif not _has_content(message):
-        yield _content_problem("output", message, path)
 
 
 def _has_content(message: Row) -> bool:
     content = message.get("content")
     if isinstance(content, list):
-        return bool(content) and all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content)
+        return bool(content) and all(map(_is_part, content))
     return isinstance(content, str)
+
+
+def _is_part(part: object) -> bool:
+    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+        return False
+    return part["type"] != "text" or isinstance(part.get("text"), str)
+
+
+def _is_blank(message: Row) -> bool:
+    return all(part["type"] == "text" for part in _parts(message)) and not message_text(message).strip()
 
 
 def _content_problem(rule: str, message: Row, path: str) -> Problem:
@@ -283,7 +300,7 @@ def _tool_call(call: object, path: str, names: set[str | None]) -> Iterator[Prob
     name, arguments = _tool_name(call), function.get("arguments", "{}")
     if name not in names - {None}:
         hint = "declare it in input.tools"
-        yield _refused("tools", path, f"{path} calls {_shown(function.get('name'))}, which is not declared", hint)
+        yield _refused("tools", path, f"{path} calls {shown(function.get('name'))}, which is not declared", hint)
     try:
         json.loads(arguments) if isinstance(arguments, str) else json.dumps(arguments)
     except (ValueError, RecursionError):
@@ -328,8 +345,3 @@ def _all_messages(row: Row) -> Iterator[tuple[str, Row]]:
 def _parts(message: Row) -> list[Row]:
     content = message.get("content")
     return [part if isinstance(part, dict) else {} for part in content] if isinstance(content, list) else []
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - a message stays one line

@@ -1,0 +1,58 @@
+"""The command line: each command parses, calls one function, prints. A command's module is imported when it is run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from preftune.errors import PreftuneError
+
+_COMMANDS = {  # name: one line for the overview; the module of the same name holds the command `command`
+    "check": "Say what is wrong with a preference file, offline.",
+    "demo": "Check, SFT, DPO, live metrics, adapter: the whole product on this machine.",
+    "serve": "Run the API on this machine, for scripts and notebooks that need no key.",
+}
+USAGE_ERROR, INTERRUPTED = 2, 130  # exit codes; 130 is what a shell gives for Ctrl-C
+
+
+class _Lazy(click.Group):
+    """A group that knows its commands' names and imports only the one that is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"preftune.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("preftune"), prog_name="preftune")
+def cli() -> None:
+    """Preference fine-tuning (DPO): check the pairs, see the loss, rehearse on a laptop, submit, watch."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 2 a sentence on standard error says why not, 130 interrupted."""
+    try:
+        code = cli.main(arguments, prog_name="preftune", standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        code = USAGE_ERROR
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("preftune: interrupted; nothing is left running", err=True)
+        code = INTERRUPTED
+    except (PreftuneError, OSError) as error:
+        click.echo(f"preftune: {error}", err=True)
+        code = USAGE_ERROR
+    sys.exit(code)

@@ -1,0 +1,243 @@
+import pytest
+
+from preftune.api.config import DPO, JobConfig
+from preftune.api.creation import create
+from preftune.api.models import FineTuneJob
+from preftune.api.steps import Request, Sleep, Token
+from preftune.errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    BadRequestError,
+    ConfigError,
+    ConflictError,
+    InternalServerError,
+    RateLimitError,
+)
+
+CONFIG = JobConfig(
+    model="m", training_file="file-1", suffix="mine", training_method=DPO(dpo_beta=0.2), lora_r=8, wandb_key="w"
+)
+LIST = Request("GET", "/fine-tunes")
+POST = Request(
+    "POST", "/fine-tunes", json=CONFIG.to_wire(), headers={"idempotency-key": "token-1"}, retry=False
+)  # fmt: skip
+ECHO = {
+    "id": "ft-new",
+    "status": "pending",
+    "model": "m",
+    "training_file": "file-1",
+    "validation_file": "",
+    "suffix": "mine",
+    "batch_size": 32,
+    "learning_rate": 1e-05,
+    "n_epochs": 1,
+    "training_method": {"method": "dpo", "dpo_beta": 0.2, "rpo_alpha": 0.0},
+    "training_type": {"type": "Lora", "lora_r": 8.0, "lora_alpha": 16},
+    "n_checkpoints": "odd",
+} | {"n_checkpoints": None}
+OLD = ECHO | {"id": "ft-old"}
+START = [(LIST, {"data": [OLD]}), (Token(), "token-1")]
+
+
+def test_create_lists_the_jobs_then_asks_once_with_a_fresh_key(play):
+    assert play(create(CONFIG), *START, (POST, ECHO)).result == FineTuneJob(**ECHO)
+
+
+def test_create_takes_keywords_too(play):
+    flow = create(
+        model="m", training_file="file-1", suffix="mine", training_method="dpo", dpo_beta=0.2, lora_r=8, wandb_key="w"
+    )
+    assert play(flow, *START, (POST, ECHO)).result == FineTuneJob(**ECHO)
+
+
+def test_an_empty_answer_is_a_job_without_an_id(play):
+    assert play(create(CONFIG), *START, (POST, {})).result == FineTuneJob()
+
+
+# an answer that was lost
+
+
+@pytest.mark.parametrize("status", [408, 500, 503])
+def test_the_one_new_equal_job_is_adopted_after_an_ambiguous_status(play, refused, status):
+    played = play(
+        create(CONFIG), *START, (POST, refused(status)), (Sleep(0.5), None), (LIST, {"data": [ECHO, OLD]})
+    )  # fmt: skip
+    assert played.result == FineTuneJob(**ECHO)
+
+
+def test_the_one_new_equal_job_is_adopted_after_a_dropped_connection(play, dropped):
+    played = play(create(CONFIG), *START, (POST, dropped()), (Sleep(0.5), None), (LIST, {"data": [ECHO, OLD]}))
+    assert played.result == FineTuneJob(**ECHO)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": "other"},
+        {"suffix": "theirs"},
+        {"learning_rate": 2e-5},
+        {"training_method": {"method": "sft"}},
+        {"training_method": "dpo"},
+        {"training_method": {"method": "dpo", "dpo_beta": 0.3}},
+        {"training_type": {"type": "Lora", "lora_r": 16}},
+        {"packing": False},
+    ],
+)
+def test_a_new_job_that_differs_is_not_adopted(play, dropped, changed):
+    played = play(
+        create(CONFIG),
+        *START,
+        (POST, dropped()),
+        (Sleep(0.5), None),
+        (LIST, {"data": [ECHO | {"id": "ft-other"} | changed, OLD]}),
+        (POST, ECHO),
+    )
+    assert played.result == FineTuneJob(**ECHO)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": None},
+        {"suffix": ""},
+        {"batch_size": "max"},
+        {"learning_rate": 1.00000001e-05},
+        {"training_method": {"method": "dpo"}},
+        {"wandb_key": "hidden"},
+        {"n_epochs": 1.0},
+    ],
+)
+def test_what_the_server_leaves_out_or_rounds_is_no_difference(play, dropped, changed):
+    echo = ECHO | changed
+    played = play(create(CONFIG), *START, (POST, dropped()), (Sleep(0.5), None), (LIST, {"data": [echo]}))
+    assert played.result == FineTuneJob(**echo)
+
+
+def test_an_echo_of_an_odd_type_is_a_difference_and_no_crash(play, dropped):
+    played = play(
+        create(CONFIG),
+        *START,
+        (POST, dropped()),
+        (Sleep(0.5), None),
+        (LIST, {"data": [ECHO | {"id": "ft-odd", "n_epochs": "one"}]}),
+        (POST, ECHO),
+    )
+    assert played.result.id == "ft-new"
+
+
+def test_two_new_equal_jobs_are_an_error_that_names_both(play, dropped):
+    with pytest.raises(ConflictError) as error:
+        play(
+            create(CONFIG),
+            *START,
+            (POST, dropped()),
+            (Sleep(0.5), None),
+            (LIST, {"data": [ECHO, ECHO | {"id": "ft-twin"}, OLD]}),
+        )
+    assert str(error.value) == (
+        "POST /fine-tunes: the answer was lost, and ft-new and ft-twin both look like this job; cancel the unwanted one"
+    )
+
+
+def test_with_no_new_job_it_is_asked_for_again_under_the_same_key(play, dropped):
+    played = play(
+        create(CONFIG), *START, (POST, dropped()), (Sleep(0.5), None), (LIST, {"data": [OLD]}), (POST, ECHO)
+    )  # fmt: skip
+    assert played.result == FineTuneJob(**ECHO)
+
+
+def test_what_was_surely_not_sent_is_sent_again_without_a_list(play, dropped):
+    played = play(create(CONFIG), *START, (POST, dropped(ambiguous=False)), (Sleep(0.5), None), (POST, ECHO))
+    assert played.result == FineTuneJob(**ECHO)
+
+
+def test_the_pause_that_the_server_asks_for_is_kept(play, refused):
+    played = play(create(CONFIG), *START, (POST, refused(429, retry_after=7.0)), (Sleep(7.0), None), (POST, ECHO))
+    assert played.result == FineTuneJob(**ECHO)
+
+
+def test_a_wait_that_is_too_long_still_looks_for_the_job_and_then_raises(play, refused):
+    with pytest.raises(InternalServerError):
+        play(
+            create(CONFIG),
+            *START,
+            (POST, refused(503, retry_after=999.0)),
+            (Sleep(0.5), None),
+            (LIST, {"data": [OLD]}),
+        )
+
+
+def test_a_server_that_asks_not_to_retry_is_obeyed_unless_the_job_is_there(play, refused):
+    failure = refused(500, retry_hint=False)
+    played = play(create(CONFIG), *START, (POST, failure), (Sleep(0.5), None), (LIST, {"data": [ECHO]}))
+    assert played.result == FineTuneJob(**ECHO)
+
+
+def test_it_gives_up_after_three_attempts(play, dropped):
+    again = (LIST, {"data": [OLD]})
+    with pytest.raises(APIConnectionError):
+        play(
+            create(CONFIG),
+            *START,
+            (POST, dropped()), (Sleep(0.5), None), again,
+            (POST, dropped()), (Sleep(1.0), None), again,
+            (POST, dropped()), (Sleep(2.0), None), again,
+        )  # fmt: skip
+
+
+def test_a_limited_rate_is_an_error_after_three_attempts(play, refused):
+    with pytest.raises(RateLimitError):
+        play(
+            create(CONFIG),
+            *START,
+            (POST, refused(429)), (Sleep(0.5), None),
+            (POST, refused(429)), (Sleep(1.0), None),
+            (POST, refused(429)), (Sleep(2.0), None),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
+def test_a_refusal_is_raised_at_once(play, refused, status):
+    error = refused(status)
+    with pytest.raises(type(error)) as raised:
+        play(create(CONFIG), *START, (POST, error))
+    assert raised.value is error
+
+
+def test_an_answer_that_does_not_read_is_raised_and_nothing_is_sent_twice(play):
+    with pytest.raises(APIResponseValidationError):
+        play(create(CONFIG), *START, (POST, b"<html>"))
+
+
+def test_a_list_that_fails_before_the_request_sends_nothing(play, refused):
+    with pytest.raises(BadRequestError):
+        play(create(CONFIG), (LIST, refused(400)))
+
+
+# arguments
+
+
+def test_a_configuration_and_keywords_exclude_each_other(play):
+    with pytest.raises(ConfigError) as error:
+        play(create(CONFIG, n_epochs=2, suffix="x"))
+    assert str(error.value) == (
+        "create: expected a JobConfig or keywords, found both (n_epochs, suffix); use config.replace()"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"model": "m"}, "create: training_file is missing; upload one: client.files.upload(path).id"),
+        ({"model": "m", "n_epoch": 1}, "create: JobConfig has no field 'n_epoch'; did you mean 'n_epochs'?"),
+        (
+            {"model": "m", "training_file": "t", "n_evals": 3},
+            "create: n_evals is 3, but there is no validation_file to evaluate on; give one, or set n_evals to 0",
+        ),
+        ({}, "create: expected exactly one of model and from_checkpoint, found neither; a checkpoint brings its model along"),
+    ],
+)  # fmt: skip
+def test_keywords_that_make_no_job_are_refused_before_anything_is_sent(play, fields, sentence):
+    with pytest.raises(ConfigError) as error:
+        play(create(**fields))
+    assert str(error.value) == sentence

@@ -1,0 +1,152 @@
+import pytest
+
+from preftune.api import fine_tuning
+from preftune.api.config import DPO, JobConfig, LoRA
+from preftune.api.models import (
+    Checkpoint,
+    DeletedJob,
+    Event,
+    FineTuneJob,
+    LoraLimits,
+    MetricRow,
+    ModelLimits,
+    PriceEstimate,
+)
+from preftune.api.steps import Request
+from preftune.errors import APIResponseValidationError, ConfigError
+
+JOB = FineTuneJob(id="ft-1")
+
+
+@pytest.mark.parametrize(
+    ("flow", "request_", "answer", "result"),
+    [
+        (fine_tuning.list(), Request("GET", "/fine-tunes"), {"data": [{"id": "ft-1"}]}, [JOB]),
+        (fine_tuning.retrieve("ft-1"), Request("GET", "/fine-tunes/ft-1"), {"id": "ft-1"}, JOB),
+        (fine_tuning.retrieve(JOB), Request("GET", "/fine-tunes/ft-1"), {"id": "ft-1"}, JOB),
+        (
+            fine_tuning.cancel("ft-1"),
+            Request("POST", "/fine-tunes/ft-1/cancel"),
+            {"id": "ft-1", "status": "cancel_requested"},
+            FineTuneJob(id="ft-1", status="cancel_requested"),
+        ),
+        (fine_tuning.delete("ft-1"), Request("DELETE", "/fine-tunes/ft-1"), b"", DeletedJob()),
+        (
+            fine_tuning.list_events(JOB),
+            Request("GET", "/fine-tunes/ft-1/events"),
+            {"data": [{"type": "JOB_START"}]},
+            [Event(type="JOB_START")],
+        ),
+        (
+            fine_tuning.list_checkpoints("ft-1"),
+            Request("GET", "/fine-tunes/ft-1/checkpoints"),
+            {"data": [{"step": 3, "checkpoint_type": "Final"}]},
+            [Checkpoint(step=3, checkpoint_type="Final")],
+        ),
+        (
+            fine_tuning.model_limits("a/b"),
+            Request("GET", "/fine-tunes/models/limits", params={"model_name": "a/b"}),
+            {"model_name": "a/b", "lora_training": {"max_rank": 64}},
+            ModelLimits(model_name="a/b", lora_training=LoraLimits(max_rank=64)),
+        ),
+        (
+            fine_tuning.supported_models(),
+            Request("GET", "/fine-tunes/models/supported"),
+            {"models": ["a", "b"]},
+            ["a", "b"],
+        ),
+        (fine_tuning.supported_models(), Request("GET", "/fine-tunes/models/supported"), {}, []),
+    ],
+)
+def test_a_single_call_asks_for_one_thing_and_reads_it(play, flow, request_, answer, result):
+    assert play(flow, (request_, answer)).result == result
+
+
+@pytest.mark.parametrize(
+    ("asked", "params"),
+    [
+        ({}, {}),
+        ({"from_step": 0}, {"global_step_from": 0}),
+        (
+            {"from_step": 3, "to_step": 9, "resolution": 100},
+            {"global_step_from": 3, "global_step_to": 9, "resolution": 100},
+        ),
+    ],
+)
+def test_list_metrics_asks_for_a_range_of_steps(play, asked, params):
+    request = Request("GET", "/fine-tunes/ft-1/metrics", params=params)
+    rows = [{"train/global_step": 3, "train/loss": 0.5}, {"train/global_step": 3, "eval/loss": 0.6}]
+    assert play(fine_tuning.list_metrics(JOB, **asked), (request, {"metrics": rows})).result == [
+        MetricRow("train", step=3, loss=0.5, raw=rows[0]),
+        MetricRow("eval", step=3, loss=0.6, raw=rows[1]),
+    ]
+
+
+def test_an_answer_that_is_no_object_is_refused(play):
+    with pytest.raises(APIResponseValidationError) as error:
+        play(fine_tuning.retrieve("ft-1"), (Request("GET", "/fine-tunes/ft-1"), [1]))
+    assert str(error.value) == (
+        "GET /fine-tunes/ft-1: 200, the body is no JSON object (it begins '[1]'); is base_url an API of this kind?"
+    )
+
+
+def test_a_job_without_an_id_is_refused_before_anything_is_sent(play):
+    with pytest.raises(ConfigError, match="job: expected an id"):
+        play(fine_tuning.cancel(""))
+
+
+@pytest.mark.parametrize(
+    ("config", "body"),
+    [
+        (
+            JobConfig(model="m", training_file="t"),
+            {
+                "training_file": "t",
+                "validation_file": "",
+                "model": "m",
+                "from_checkpoint": "",
+                "n_epochs": 1,
+                "n_evals": 0,
+                "training_method": {"method": "sft", "train_on_inputs": "auto"},
+                "training_type": None,
+            },
+        ),
+        (
+            JobConfig(
+                from_checkpoint="ft-1:3",
+                training_file="t",
+                validation_file="v",
+                n_epochs=2,
+                n_evals=5,
+                training_method=DPO(),
+                training_type=LoRA(lora_r=4),
+            ),
+            {
+                "training_file": "t",
+                "validation_file": "v",
+                "model": "",
+                "from_checkpoint": "ft-1:3",
+                "n_epochs": 2,
+                "n_evals": 5,
+                "training_method": {
+                    "method": "dpo",
+                    "dpo_beta": 0.1,
+                    "dpo_normalize_logratios_by_length": False,
+                    "dpo_reference_free": False,
+                },
+                "training_type": {
+                    "type": "Lora",
+                    "lora_r": 4,
+                    "lora_dropout": 0.0,
+                    "lora_trainable_modules": "all-linear",
+                },
+            },
+        ),
+    ],
+)
+def test_a_price_is_asked_for_with_what_decides_it(play, config, body):
+    answer = {"estimation_available": True, "estimated_total_price": 4.5}
+    played = play(
+        fine_tuning.estimate_price(config), (Request("POST", "/fine-tunes/estimate-price", json=body), answer)
+    )
+    assert played.result == PriceEstimate(estimation_available=True, estimated_total_price=4.5)

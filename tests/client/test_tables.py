@@ -1,0 +1,136 @@
+import inspect
+import pydoc
+from unittest.mock import create_autospec
+
+import pytest
+
+import preftune as pt
+from preftune.api import creation, files, fine_tuning, watching
+from preftune.client import transfer
+from preftune.client.tables import Endpoint, Files, FineTuning, Stream
+
+FLOWS = {
+    "files.upload": transfer.upload,
+    "files.list": files.list,
+    "files.retrieve": files.retrieve,
+    "files.content": files.content,
+    "files.delete": files.delete,
+    "files.wait": files.wait,
+    "fine_tuning.create": creation.create,
+    "fine_tuning.list": fine_tuning.list,
+    "fine_tuning.retrieve": fine_tuning.retrieve,
+    "fine_tuning.cancel": fine_tuning.cancel,
+    "fine_tuning.delete": fine_tuning.delete,
+    "fine_tuning.list_events": fine_tuning.list_events,
+    "fine_tuning.list_checkpoints": fine_tuning.list_checkpoints,
+    "fine_tuning.list_metrics": fine_tuning.list_metrics,
+    "fine_tuning.stream_metrics": watching.stream_metrics,
+    "fine_tuning.stream_events": watching.stream_events,
+    "fine_tuning.wait": watching.wait,
+    "fine_tuning.download": transfer.download,
+    "fine_tuning.estimate_price": fine_tuning.estimate_price,
+    "fine_tuning.model_limits": fine_tuning.model_limits,
+    "fine_tuning.supported_models": fine_tuning.supported_models,
+}
+STREAMS = {"fine_tuning.stream_metrics", "fine_tuning.stream_events"}
+RESOURCES = {"files": Files, "fine_tuning": FineTuning}
+
+
+def method(client, name):
+    resource, _, endpoint = name.partition(".")
+    return getattr(getattr(client, resource), endpoint)
+
+
+@pytest.fixture(params=[pt.Client, pt.AsyncClient])
+def client(request):
+    return request.param(api_key="k", base_url="http://api.test")
+
+
+def test_the_tables_hold_these_endpoints_and_no_others():
+    found = {
+        f"{resource}.{name}"
+        for resource, table in RESOURCES.items()
+        for name, value in vars(table).items()
+        if isinstance(value, Endpoint | Stream)
+    }
+    assert found == set(FLOWS)
+
+
+def test_both_clients_have_the_same_public_names():
+    names = [{name for name in dir(kind) if not name.startswith("_")} for kind in (pt.Client, pt.AsyncClient)]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_method_has_the_name_the_text_and_the_parameters_of_its_flow(client, name):
+    found, flow = method(client, name), FLOWS[name]
+    signature = inspect.signature(found)
+    assert (found.__name__, found.__qualname__, found.__doc__) == (name.split(".")[1], name.split(".")[1], flow.__doc__)
+    assert list(signature.parameters.values()) == list(inspect.signature(flow).parameters.values())
+    assert not hasattr(found, "__wrapped__")
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_both_clients_show_one_signature(name):
+    clients = [kind(api_key="k") for kind in (pt.Client, pt.AsyncClient)]
+    first, second = (inspect.signature(method(client, name)) for client in clients)
+    assert first == second
+    assert first == inspect.signature(getattr(RESOURCES[name.partition(".")[0]], name.partition(".")[2]))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("files.list", "() -> 'list[File]'"),
+        ("files.content", "(file: 'FileOrId') -> 'bytes'"),
+        ("fine_tuning.retrieve", "(job: 'JobOrId') -> 'FineTuneJob'"),
+        (
+            "fine_tuning.stream_metrics",
+            "(job: 'JobOrId', *, from_step: 'int | None' = None, poll_interval: 'float | None' = None) -> 'Iterator[MetricRow]'",
+        ),
+        (
+            "fine_tuning.create",
+            "(config: 'JobConfig | None' = None, /, **fields: 'Unpack[JobFields]') -> 'FineTuneJob'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_signature_says_what_a_call_gives(client, name, shown):
+    assert str(inspect.signature(method(client, name))) == shown
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_an_async_method_is_a_real_coroutine_function_and_a_sync_one_is_none(name):
+    assert inspect.iscoroutinefunction(method(pt.AsyncClient(api_key="k"), name)) is (name not in STREAMS)
+    assert not inspect.iscoroutinefunction(method(pt.Client(api_key="k"), name))
+
+
+@pytest.mark.parametrize("name", sorted(STREAMS))
+def test_a_stream_is_a_generator_of_its_clients_kind(name):
+    assert inspect.isgenerator(method(pt.Client(api_key="k"), name)("ft-1"))
+    assert inspect.isasyncgen(method(pt.AsyncClient(api_key="k"), name)("ft-1"))
+
+
+def test_help_shows_every_method_with_its_parameters():
+    text = pydoc.render_doc(FineTuning, renderer=pydoc.plaintext)
+    assert "retrieve(job: 'JobOrId') -> 'FineTuneJob'" in text
+    assert "Return one job. Raises NotFoundError." in text
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_on_its_class_a_method_is_a_function_of_the_flow(name):
+    resource, _, endpoint = name.partition(".")
+    shown = getattr(RESOURCES[resource], endpoint)
+    assert inspect.isfunction(shown)
+    assert inspect.isgeneratorfunction(FLOWS[name])
+    create_autospec(shown)
+    arguments = {"fine_tuning.estimate_price": [None], "files.list": [], "fine_tuning.list": []}.get(name, ["x"])
+    arguments = [] if name in ("fine_tuning.create", "fine_tuning.supported_models") else arguments
+    options = {"to": "x"} if name == "fine_tuning.download" else {}
+    assert inspect.isgenerator(shown(*arguments, **options))
+
+
+def test_a_stand_in_refuses_what_the_method_refuses():
+    stand_in = create_autospec(FineTuning.list_metrics)
+    stand_in("ft-1", from_step=1)
+    with pytest.raises(TypeError):
+        stand_in("ft-1", form_step=1)

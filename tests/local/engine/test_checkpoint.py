@@ -1,0 +1,117 @@
+import io
+import json
+import tarfile
+from typing import Any
+
+import numpy as np
+import pytest
+import zstandard
+from safetensors.numpy import load as load_tensors
+
+from preftune.local.engine.checkpoint import adapter_archive, load_weights, merged_archive, save_weights, write_whole
+from preftune.local.engine.model import WIDTH, Weights, base_weights
+
+
+def trained() -> Weights:
+    """The base model after something like training: some rows of every table, every small array."""
+    random, weights = np.random.default_rng(8), base_weights()
+    for name, value in weights.items():
+        if value.shape[0] > WIDTH and value.ndim > 1:
+            value[random.integers(0, value.shape[0], 20)] = random.normal(0, 1, (20, WIDTH))
+        else:
+            value[:] = random.normal(0, 0.3, value.shape)
+        assert value.any(), name
+    weights["prompt"][-1, 3] = 1e-30
+    return weights
+
+
+def opened(archive: bytes) -> tarfile.TarFile:
+    return tarfile.open(fileobj=io.BytesIO(zstandard.ZstdDecompressor().decompress(archive)))
+
+
+def unpacked(archive: bytes) -> dict[str, bytes]:
+    with opened(archive) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar}
+
+
+def dense(stored: dict[str, Any]) -> Weights:
+    """Spread stored rows over whole tables, as the format says: `<table>.rows` and `<table>.values`."""
+    weights = {name: np.zeros_like(value) for name, value in base_weights().items()}
+    for name, value in weights.items():
+        if name in stored:
+            value[:] = stored[name]
+        else:
+            value[stored[f"{name}.rows"]] = stored[f"{name}.values"]
+    return weights
+
+
+def assert_same(found: Weights, expected: Weights) -> None:
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("make", [base_weights, trained])
+def test_what_is_saved_is_loaded_bit_for_bit(tmp_path, make):
+    weights = make()
+    save_weights(weights, tmp_path / "job" / "step-6.safetensors")
+    assert_same(load_weights(tmp_path / "job" / "step-6.safetensors"), weights)
+
+
+def test_an_array_trained_to_zero_is_loaded_as_zero(tmp_path):
+    weights = base_weights()
+    weights["output.weight"][:] = 0
+    save_weights(weights, tmp_path / "w")
+    assert_same(load_weights(tmp_path / "w"), weights)
+
+
+def test_saving_twice_writes_the_same_bytes_over_the_old_and_leaves_nothing_else(tmp_path):
+    save_weights(base_weights(), tmp_path / "w")
+    save_weights(trained(), tmp_path / "w")
+    first = (tmp_path / "w").read_bytes()
+    save_weights(trained(), tmp_path / "w")
+    assert (tmp_path / "w").read_bytes() == first
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
+
+
+def test_only_rows_that_are_not_zero_take_room(tmp_path):
+    save_weights(base_weights(), tmp_path / "w")
+    assert (tmp_path / "w").stat().st_size < 40_000  # 33 KiB of output weights; the tables are 8 MiB each
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "file"
+    write_whole(path, b"old, and longer")
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_merged_archive_holds_the_whole_model():
+    files = unpacked(merged_archive(trained(), {"b": 2, "a": [1]}))
+    assert list(files) == ["model.safetensors", "config.json"]
+    assert_same(dense(load_tensors(files["model.safetensors"])), trained())
+    assert json.loads(files["config.json"]) == {"b": 2, "a": [1]}
+
+
+def test_the_base_and_the_adapter_make_the_merged_model():
+    files = unpacked(adapter_archive(trained(), {"step": 6}))
+    assert list(files) == ["adapter_model.safetensors", "adapter_config.json"]
+    assert json.loads(files["adapter_config.json"]) == {"step": 6}
+    added, base = dense(load_tensors(files["adapter_model.safetensors"])), base_weights()
+    for name, value in trained().items():
+        np.testing.assert_allclose(base[name] + added[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize("archive", [adapter_archive, merged_archive])
+def test_archives_depend_on_weights_and_config_alone(archive):
+    assert archive(trained(), {"a": 1, "b": 2}) == archive(trained(), {"b": 2, "a": 1})
+    assert archive(trained(), {"a": 1}) != archive(trained(), {"a": 2})
+    assert archive(trained(), {}) != archive(base_weights(), {})
+
+
+@pytest.mark.parametrize("archive", [adapter_archive, merged_archive])
+def test_archives_name_no_time_and_no_owner(archive):
+    with opened(archive(trained(), {})) as tar:
+        facts = {(member.mtime, member.uid, member.gid, member.uname, member.mode) for member in tar}
+    assert facts == {(0, 0, 0, "", 0o644)}

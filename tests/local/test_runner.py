@@ -1,0 +1,620 @@
+import fcntl
+import io
+import math
+import os
+import sys
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+import zstandard
+
+from preftune.local import runner
+from preftune.local.engine.checkpoint import load_weights
+
+DPO = {"method": "dpo"}
+
+
+class _Ended(Exception):  # noqa: N818 - stands in for the end of a process
+    """The process would be gone here."""
+
+
+@pytest.fixture
+def at_row(store, monkeypatch):
+    """Return a way to have something happen after the training row of a step was written."""
+
+    def arrange(step, action):
+        write = store.add_row
+
+        def add_row(job_id, **row):
+            write(job_id, **row)
+            if (row["step"], row["split"]) == (step, "train"):
+                action(job_id)
+
+        monkeypatch.setattr(store, "add_row", add_row)
+
+    return arrange
+
+
+def kinds(job):
+    return [event["type"] for event in job["events"]]
+
+
+def messages(job, kind):
+    return [event["message"] for event in job["events"] if event["type"] == kind]
+
+
+# the whole way
+
+
+def test_a_preference_job_tells_its_story_in_order(local, pairs):
+    train, held_out = local.upload(pairs(5)), local.upload(pairs(2, weight=2.0))
+    job = local.train(
+        training_file=train, validation_file=held_out, training_method=DPO, n_epochs=2, batch_size=2, n_evals=2,
+        n_checkpoints=3,
+    )  # fmt: skip
+    assert job["status"] == "completed"
+    assert [(event["type"], event["step"]) for event in job["events"]] == [
+        ("job_pending", 0), ("job_start", 0), ("model_downloading", 0), ("model_download_complete", 0), ("warning", 0),
+        ("training_data_downloading", 0), ("training_data_download_complete", 0),
+        ("validation_data_downloading", 0), ("validation_data_download_complete", 0),
+        ("training_start", 0), ("checkpoint_save", 2), ("epoch_complete", 3), ("checkpoint_save", 4),
+        ("epoch_complete", 6), ("checkpoint_save", 6),
+        ("training_complete", 0), ("model_uploading", 0), ("model_upload_complete", 0), ("job_complete", 0),
+    ]  # fmt: skip
+    assert {name: job[name] for name in ("total_steps", "steps_completed", "evals_completed", "epochs_completed")} == {
+        "total_steps": 6,
+        "steps_completed": 6,
+        "evals_completed": 2,
+        "epochs_completed": 2,
+    }
+    assert (job["trainingfile_numlines"], job["param_count"]) == (5, 5 * 65_536 * 32 + 32 + 32 * 257 + 257)
+    assert [(row["train/global_step"], "eval/loss" in row) for row in local.rows(job)] == [
+        (1, False), (2, False), (3, False), (3, True), (4, False), (5, False), (6, False), (6, True),
+    ]  # fmt: skip
+    kept = local.get(f"/v1/fine-tunes/{job['id']}/checkpoints")["data"]
+    assert [(one["step"], one["checkpoint_type"]) for one in kept] == [
+        (6, "Final Merged"), (6, "Final Adapter"), (4, "Intermediate (step 4)"), (2, "Intermediate (step 2)"),
+    ]  # fmt: skip
+
+
+def test_rows_of_a_preference_job_hold_every_metric(local, pairs):
+    file_id = local.upload(pairs(2))
+    job = local.train(
+        training_file=file_id, validation_file=file_id, training_method=DPO, n_evals=1, learning_rate=0.01
+    )
+    train, held_out = local.rows(job)
+    metrics = {"loss", "reward/accuracy", "reward/chosen", "reward/rejected", "reward/margin", "approx. KL/chosen"}
+    metrics |= {"approx. KL/rejected", "logps/chosen", "logps/rejected"}
+    head = {"train/global_step", "train/epoch"}
+    assert set(train) == head | {f"train/{name}" for name in metrics | {"grad_norm", "learning_rate"}}
+    assert set(held_out) == head | {f"eval/{name}" for name in metrics}
+    assert (train["train/loss"], train["train/reward/accuracy"]) == (pytest.approx(math.log(2), abs=1e-12), 0)
+    assert (train["train/epoch"], held_out["train/epoch"]) == (1.0, 1.0)
+    assert held_out["eval/loss"] < math.log(2)
+    assert held_out["eval/reward/accuracy"] == 1
+    assert held_out["eval/approx. KL/chosen"] > 0
+
+
+def test_the_stand_in_is_told_of_with_the_models_name(local, pairs):
+    job = local.train(training_file=local.upload(pairs(1)), model="acme/huge", training_method=DPO)
+    (event,) = [event for event in job["events"] if event["type"] == "warning"]
+    assert (event["level"], "stands in for acme/huge" in event["message"]) == ("warning", True)
+
+
+@pytest.mark.parametrize(("rate", "schedule"), [(1e-5, "cosine"), (3e-4, "linear"), (0.01, "cosine")])
+@pytest.mark.parametrize("method", [DPO, {"method": "sft"}])
+def test_the_learning_rate_in_the_rows_is_the_users(local, pairs, chats, rate, schedule, method):
+    job = local.train(
+        training_file=local.upload(pairs(2) if method == DPO else chats(2)), training_method=method, n_epochs=2,
+        learning_rate=rate, lr_scheduler={"lr_scheduler_type": schedule}, batch_size=2,
+    )  # fmt: skip
+    assert [row["train/learning_rate"] for row in local.rows(job)] == pytest.approx([rate, rate / 2], rel=1e-9)
+
+
+@pytest.mark.parametrize(("total", "evals", "expected"), [(16, 3, [6, 11, 16]), (3, 5, [1, 2, 3]), (4, 1, [4])])
+def test_evaluations_and_checkpoints_stand_at_their_share_of_the_steps_rounded_up(local, chats, total, evals, expected):
+    file_id = local.upload(chats(1))
+    job = local.train(
+        training_file=file_id, validation_file=file_id, n_epochs=total, n_evals=evals, n_checkpoints=evals
+    )
+    kept = local.get(f"/v1/fine-tunes/{job['id']}/checkpoints")["data"]
+    assert local.steps(job, "eval") == expected
+    assert sorted({one["step"] for one in kept}) == expected
+
+
+def test_accumulation_and_max_batch_decide_the_steps(local, chats):
+    file_id = local.upload(chats(17))
+    totals = [
+        local.train(training_file=file_id, n_epochs=2, **sizes)["total_steps"]
+        for sizes in ({}, {"batch_size": "max"}, {"batch_size": 4}, {"batch_size": 4, "gradient_accumulation_steps": 2})
+    ]
+    assert totals == [4, 4, 10, 6]
+
+
+# supervised
+
+
+def test_supervised_training_begins_at_the_uniform_loss_and_learns(local, chats):
+    job = local.train(training_file=local.upload(chats(4)), n_epochs=5)
+    losses = [row["train/loss"] for row in local.rows(job)]
+    assert losses[0] == pytest.approx(math.log(257), abs=1e-5)
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def turn(role, content, **more):
+    return {"role": role, "content": content} | more
+
+
+def test_every_layout_trains_as_the_conversation_that_it_is(local):
+    def rows(row):
+        return local.rows(local.train(training_file=local.upload([row]), n_epochs=3))
+
+    question, answer = turn("user", "How?"), turn("assistant", "So.")
+    assert rows({"prompt": "How?", "completion": "So."}) == rows({"messages": [question, answer]})
+    assert rows({"text": "So."}) == rows({"messages": [answer]})
+
+
+def test_every_answer_of_a_conversation_is_learned_unless_its_weight_is_zero(local):
+    def rows(*turns, **fields):
+        return local.rows(local.train(training_file=local.upload([{"messages": list(turns)}]), n_epochs=3, **fields))
+
+    first, second = [turn("user", "How?"), turn("assistant", "So.")], [turn("user", "Why?"), turn("assistant", "Ah.")]
+    muted = [second[0], turn("assistant", "Ah.", weight=0)]
+    spoken = [second[0], turn("assistant", "Ah.", weight=1)]
+    assert rows(*first, *muted) == rows(*first)
+    assert rows(*first, *spoken) == rows(*first, *second)
+    assert rows(*first, *second)[1:] != rows(*first)[1:]
+
+
+def test_prompts_are_learned_when_asked_for(local):
+    question, answer = turn("user", "How?"), turn("assistant", "So.")
+
+    def rows(turns, said):
+        method = {"method": "sft", "train_on_inputs": said}
+        file_id = local.upload([{"messages": turns}])
+        return local.rows(local.train(training_file=file_id, n_epochs=3, training_method=method))
+
+    assert rows([question, answer], False) == rows([question, answer], "auto")
+    assert rows([question, answer], True) != rows([question, answer], "auto")
+    assert rows([turn("user", "How?", weight=0), answer], True) == rows([question, answer], False)
+
+
+# preference
+
+
+def length(text):
+    return len(text) + 1  # the end mark
+
+
+def sigmoid_loss(margin):
+    return math.log1p(math.exp(-margin))
+
+
+CHOSEN, REJECTED = length("Number 0 is fine."), length("Bah, 0!")
+
+
+@pytest.mark.parametrize(
+    ("knobs", "expected"),
+    [
+        ({}, lambda c, r: sigmoid_loss(0)),
+        ({"dpo_normalize_logratios_by_length": True, "dpo_beta": 2}, lambda c, r: sigmoid_loss(0)),
+        ({"dpo_reference_free": True, "dpo_beta": 0.2}, lambda c, r: sigmoid_loss(0.2 * (c - r))),
+        (
+            {"dpo_reference_free": True, "dpo_normalize_logratios_by_length": True, "dpo_beta": 2},
+            lambda c, r: sigmoid_loss(2 * (c / CHOSEN - r / REJECTED)),
+        ),
+        ({"rpo_alpha": 0.5}, lambda c, r: sigmoid_loss(0) - 0.5 * c / CHOSEN),
+        ({"simpo_gamma": 0.5, "dpo_beta": 2}, lambda c, r: sigmoid_loss(2 * (c / CHOSEN - r / REJECTED) - 0.5)),
+    ],
+    ids=["plain", "normalised", "reference-free", "both", "rpo", "simpo"],
+)
+def test_each_knob_gives_the_loss_that_it_stands_for(local, pairs, knobs, expected):
+    job = local.train(training_file=local.upload(pairs(1)), training_method=DPO | knobs, n_epochs=2)
+    first, second = local.rows(job)
+    logps = [first[f"train/logps/{side}"] for side in ("chosen", "rejected")]
+    assert logps == pytest.approx([-CHOSEN * math.log(257), -REJECTED * math.log(257)], rel=1e-6)
+    assert first["train/loss"] == pytest.approx(expected(*logps), rel=1e-6)
+    assert second["train/loss"] < first["train/loss"]
+
+
+def test_a_pairs_weight_multiplies_its_loss(local, pairs):
+    job = local.train(training_file=local.upload(pairs(1, weight=3)), training_method=DPO)
+    assert local.rows(job)[0]["train/loss"] == pytest.approx(3 * math.log(2))
+
+
+def test_early_stopping_ends_completed_with_the_best_step(local, store, pairs):
+    flipped = [
+        row | {"preferred_output": row["non_preferred_output"], "non_preferred_output": row["preferred_output"]}
+        for row in pairs(4)
+    ]
+    job = local.train(
+        training_file=local.upload(pairs(4)), validation_file=local.upload(flipped), training_method=DPO, n_epochs=8,
+        n_evals=4, n_checkpoints=2, early_stopping_enabled=True, learning_rate=0.01,
+    )  # fmt: skip
+    losses = [row["eval/loss"] for row in local.rows(job) if "eval/loss" in row]
+    assert (job["status"], job["total_steps"], job["steps_completed"], job["epochs_completed"]) == (
+        "completed",
+        8,
+        6,
+        6,
+    )
+    assert (job["early_stopped"], job["early_stopping_best_step"]) == (True, 2)
+    assert job["early_stopping_best_metric"] == losses[0] == min(losses)
+    assert local.steps(job, "eval") == [2, 4, 6]
+    assert [(event["type"], event["step"]) for event in job["events"]][-7:] == [
+        ("early_stopped", 6), ("refund", 6), ("checkpoint_save", 2),
+        ("training_complete", 0), ("model_uploading", 0), ("model_upload_complete", 0), ("job_complete", 0),
+    ]  # fmt: skip
+    kept = local.get(f"/v1/fine-tunes/{job['id']}/checkpoints")["data"]
+    assert [(one["step"], one["checkpoint_type"]) for one in kept] == [
+        (2, "Final Merged"), (2, "Final Adapter"), (4, "Intermediate (step 4)"),
+    ]  # fmt: skip
+
+
+# checkpoints
+
+
+def archive(local, job, **asked):
+    content = local.call("GET", "/v1/finetune/download", params={"ft_id": job["id"]} | asked).content
+    with tarfile.open(fileobj=io.BytesIO(zstandard.ZstdDecompressor().decompress(content))) as tar:
+        return tar.getnames()
+
+
+ADAPTER, MODEL = ["adapter_model.safetensors", "adapter_config.json"], ["model.safetensors", "config.json"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "final", "named", "intermediate"),
+    [("Lora", MODEL, ADAPTER, ADAPTER), ("Full", MODEL, None, MODEL)],
+)
+def test_what_was_trained_can_be_downloaded(local, chats, kind, final, named, intermediate):
+    job = local.train(training_file=local.upload(chats(2)), n_epochs=2, n_checkpoints=2, training_type={"type": kind})
+    assert archive(local, job) == final
+    assert archive(local, job, checkpoint_step=1) == intermediate
+    if named:
+        assert archive(local, job, checkpoint="adapter") == named
+
+
+@pytest.mark.parametrize(("tail", "step"), [("", 2), (":1", 1), (":2", 2)])
+def test_a_job_goes_on_from_the_weights_of_its_checkpoint(local, store, chats, pairs, tail, step):
+    parent = local.train(training_file=local.upload(chats(2)), n_epochs=2, n_checkpoints=2)
+    child = local.train(
+        model="", from_checkpoint=parent["id"] + tail, training_file=local.upload(pairs(1)), training_method=DPO,
+        learning_rate=1e-8, max_grad_norm=0,
+    )  # fmt: skip
+    assert child["status"] == "completed"
+    before, after = (load_weights(store.checkpoint_path(job["id"], at)) for job, at in ((parent, step), (child, 1)))
+    assert max(float(np.abs(before[name] - after[name]).max()) for name in before) < 1e-5
+    assert local.rows(child)[0]["train/loss"] == pytest.approx(math.log(2), abs=1e-9)
+
+
+def test_a_checkpoint_that_was_deleted_meanwhile_is_the_users_error(local, chats):
+    file_id = local.upload(chats(1))
+    parent = local.train(training_file=file_id)
+    child = local.create(model="", from_checkpoint=parent["id"], training_file=file_id)
+    local.call("DELETE", f"/v1/fine-tunes/{parent['id']}")
+    assert runner.run_next(local.store)
+    ended = local.get(f"/v1/fine-tunes/{child['id']}")
+    assert ended["status"] == "user_error"
+    assert messages(ended, "job_error") == [f"from_checkpoint: there is no job or model {parent['id']}"]
+
+
+# the budget
+
+
+def long_pair(text):
+    return {
+        "input": {"messages": [turn("user", text)]},
+        "preferred_output": [turn("assistant", "yes " * 30)],
+        "non_preferred_output": [turn("assistant", "no")],
+    }
+
+
+def test_answers_over_the_budget_are_cut_and_counted(local):
+    file_id = local.upload([long_pair("short"), long_pair("long " * 40)])
+    job = local.train(training_file=file_id, training_method=DPO, max_seq_length=64)
+    expected = "2 examples of the training file were cut to 64 bytes; 1 had no answer left and were dropped."
+    assert (job["status"], job["trainingfile_numlines"]) == ("completed", 1)
+    assert messages(job, "warning")[1:] == [expected]
+
+
+def test_a_cut_that_drops_nothing_says_so_little(local):
+    job = local.train(training_file=local.upload([long_pair("short")]), training_method=DPO, max_seq_length=64)
+    assert messages(job, "warning")[1:] == ["1 examples of the training file were cut to 64 bytes."]
+
+
+def test_a_conversation_over_the_budget_keeps_the_answers_that_fit(local):
+    turns = [turn("user", "a"), turn("assistant", "b" * 10), turn("user", "c" * 99), turn("assistant", "d")]
+    cut = local.train(training_file=local.upload([{"messages": turns}]), n_epochs=2, max_seq_length=40)
+    whole = local.train(training_file=local.upload([{"messages": turns[:2]}]), n_epochs=2, max_seq_length=40)
+    assert local.rows(cut) == local.rows(whole)
+    assert messages(cut, "warning")[1:] == ["1 examples of the training file were cut to 40 bytes."]
+
+
+@pytest.mark.parametrize(
+    ("row", "method", "reason"),
+    [
+        (
+            long_pair("x" * 99),
+            DPO,
+            "The budget of 16 bytes a side leaves no answer in the training file; raise max_seq_length.",
+        ),
+        (
+            {"prompt": "x" * 99, "completion": "y"},
+            {"method": "sft"},
+            "The rows of the training file keep no answer within the budget of 16 bytes; raise max_seq_length.",
+        ),
+        (
+            {"messages": [turn("assistant", "b", weight=0)]},
+            {"method": "sft"},
+            "The rows of the training file leave nothing to learn; give an answer the weight 1.",
+        ),
+    ],
+)
+def test_a_file_with_nothing_to_learn_is_the_users_error(local, row, method, reason):
+    job = local.train(training_file=local.upload([row]), training_method=method, max_seq_length=16)
+    assert (job["status"], messages(job, "job_error")) == ("user_error", [reason])
+
+
+# files that do not do
+
+
+@pytest.mark.parametrize("split", ["training", "validation"])
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        (DPO, "The {} file holds conversation rows; preference tuning needs preference rows."),
+        ({"method": "sft"}, "The {} file holds preference rows; supervised tuning needs conversations."),
+    ],
+)
+def test_a_file_of_another_format_is_the_users_error(local, pairs, chats, split, method, reason):
+    right, wrong = (pairs(1), chats(1)) if method == DPO else (chats(1), pairs(1))
+    files = {"training_file": local.upload(right), "validation_file": local.upload(right)}
+    files[f"{split}_file"] = local.upload(wrong)
+    job = local.train(training_method=method, n_evals=1, **files)
+    assert (job["status"], messages(job, "job_error")) == ("user_error", [reason.format(split)])
+    assert local.rows(job) == []
+
+
+def test_a_validation_file_is_not_read_without_evaluations(local, pairs, chats):
+    job = local.train(training_file=local.upload(chats(1)), validation_file=local.upload(pairs(1)))
+    assert job["status"] == "completed"
+
+
+def test_a_refused_file_is_the_users_error_with_the_reason(local):
+    file_id = local.upload(b'{"text": 5}\n')
+    job = local.train(training_file=file_id)
+    reason = f"The training file {file_id} was refused: Line 1: text is a number; it must be text"
+    assert (job["status"], messages(job, "job_error")) == ("user_error", [reason])
+
+
+def test_a_deleted_file_is_the_users_error(local, chats):
+    file_id = local.upload(chats(1))
+    job_id = local.create(training_file=file_id)["id"]
+    local.call("DELETE", f"/v1/files/{file_id}")
+    runner.run_next(local.store)
+    job = local.get(f"/v1/fine-tunes/{job_id}")
+    assert (job["status"], messages(job, "job_error")) == ("user_error", [f"The training file {file_id} was deleted."])
+
+
+def test_a_job_waits_for_its_file_to_be_read(local, store, chats, monkeypatch):
+    file_id = local.upload(chats(1))
+    job_id = local.create(training_file=file_id)["id"]
+    read, seen = store.file, []
+
+    def file(wanted):
+        seen.append(wanted)
+        return read(wanted) | {"status": "RUNNING" if len(seen) < 3 else "COMPLETED"}
+
+    monkeypatch.setattr(store, "file", file)
+    runner.run_next(store)
+    assert (store.status(job_id), seen) == ("completed", [file_id] * 3)
+
+
+def test_a_job_that_waits_for_its_file_can_be_cancelled(local, store, chats, monkeypatch):
+    file_id = local.upload(chats(1))
+    job_id = local.create(training_file=file_id)["id"]
+    read = store.file
+
+    def file(wanted):
+        store.move_job(job_id, expected=("running",), to="cancel_requested")
+        return read(wanted) | {"status": "QUEUED"}
+
+    monkeypatch.setattr(store, "file", file)
+    runner.run_next(store)
+    assert store.status(job_id) == "cancelled"
+
+
+# ends
+
+
+def test_there_is_nothing_to_run_in_an_empty_store(store):
+    assert not runner.run_next(store)
+
+
+def test_jobs_run_in_the_order_of_their_creation(local, chats):
+    file_id = local.upload(chats(1))
+    first, second = (local.create(training_file=file_id)["id"] for _ in range(2))
+    runner.run_next(local.store)
+    assert [local.store.status(job_id) for job_id in (first, second)] == ["completed", "pending"]
+
+
+def test_a_running_job_stops_at_the_next_step_when_cancelled(local, chats, at_row):
+    at_row(2, lambda job_id: local.call("POST", f"/v1/fine-tunes/{job_id}/cancel"))
+    job = local.train(training_file=local.upload(chats(1)), n_epochs=5)
+    assert (job["status"], local.steps(job, "train"), kinds(job)[-2:]) == (
+        "cancelled", [1, 2], ["cancel_requested", "job_stopped"],
+    )  # fmt: skip
+    assert local.get(f"/v1/fine-tunes/{job['id']}/checkpoints") == {"data": []}
+
+
+def test_a_job_cancelled_at_its_last_moment_is_cancelled(local, store, chats, monkeypatch):
+    keep = store.add_checkpoint
+
+    def add_checkpoint(job_id, **kept):
+        keep(job_id, **kept)
+        store.move_job(job_id, expected=("running",), to="cancel_requested")
+
+    monkeypatch.setattr(store, "add_checkpoint", add_checkpoint)
+    job = local.train(training_file=local.upload(chats(1)))
+    assert (job["status"], kinds(job)[-2:]) == ("cancelled", ["training_complete", "job_stopped"])
+
+
+def test_a_job_whose_cancelling_a_dead_worker_left_is_ended(local, store, chats):
+    job_id = local.create(training_file=local.upload(chats(1)))["id"]
+    store.next_job()
+    local.call("POST", f"/v1/fine-tunes/{job_id}/cancel")
+    assert runner.run_next(store)
+    assert (store.status(job_id), runner.run_next(store)) == ("cancelled", False)
+
+
+def test_a_job_that_fails_while_it_is_being_cancelled_is_cancelled(local, store, chats, monkeypatch):
+    def broken(*_):
+        store.move_job(job_id, expected=("running",), to="cancel_requested")
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(runner, "train", broken)
+    job_id = local.create(training_file=local.upload(chats(1)))["id"]
+    while runner.run_next(store):
+        pass
+    assert store.status(job_id) == "cancelled"
+
+
+def test_a_job_deleted_while_it_runs_leaves_nothing_and_the_next_one_runs(local, store, chats, at_row):
+    file_id = local.upload(chats(1))
+    first, second = (local.create(training_file=file_id, n_epochs=3)["id"] for _ in range(2))
+    at_row(2, lambda job_id: job_id == first and local.call("DELETE", f"/v1/fine-tunes/{job_id}"))
+    while runner.run_next(store):
+        pass
+    assert [job["id"] for job in store.jobs()] == [second]
+    assert (store.status(second), store.metrics(first)) == ("completed", [])
+    assert not store.checkpoint_path(first, 3).parent.exists()
+
+
+def test_a_failing_engine_is_the_jobs_error_and_not_the_workers(local, store, chats, monkeypatch, caplog):
+    def broken(*_):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(runner, "train", broken)
+    job = local.train(training_file=local.upload(chats(1)))
+    last = job["events"][-1]
+    assert (job["status"], last["type"], last["level"]) == ("error", "job_error", "error")
+    assert last["message"] == "The embedded engine failed: RuntimeError: out of luck"
+    assert [record.getMessage() for record in caplog.records] == [f"job {job['id']} failed"]
+
+
+def test_a_job_whose_worker_died_too_often_is_not_begun_again(local, store, chats):
+    job_id = local.create(training_file=local.upload(chats(1)))["id"]
+    for _ in range(3):
+        store.next_job()
+    assert runner.run_next(store)
+    job = local.get(f"/v1/fine-tunes/{job_id}")
+    assert (job["status"], messages(job, "job_error")) == ("error", ["The worker died 3 times while it ran this job."])
+
+
+def test_numbers_out_of_range_are_null_and_the_rows_stay_readable(local, chats):
+    with np.errstate(all="ignore"):
+        job = local.train(training_file=local.upload(chats(1)), n_epochs=3, weight_decay=1e300, learning_rate=0.01)
+    assert job["status"] == "completed"
+    assert [row["train/loss"] is None for row in local.rows(job)] == [False, True, True]
+
+
+# the same rows
+
+
+def trained(local, pairs, **fields):
+    return {
+        "training_file": local.upload(pairs(5)), "validation_file": local.upload(pairs(3)), "training_method": DPO,
+        "n_epochs": 2, "batch_size": 2, "n_evals": 2, "n_checkpoints": 2, "learning_rate": 1e-3,
+    } | fields  # fmt: skip
+
+
+def test_one_seed_gives_the_same_rows_and_another_seed_others(local, pairs):
+    fields = trained(local, pairs)
+    first, again, default, other = (
+        local.rows(local.train(**fields, **seed))
+        for seed in ({"random_seed": 42}, {"random_seed": 42}, {}, {"random_seed": 0})
+    )
+    assert first == again == default
+    assert first != other
+
+
+def test_a_job_begun_again_after_the_workers_death_writes_what_it_would_have_written(local, store, pairs):
+    fields = trained(local, pairs)
+    expected = local.train(**fields)
+
+    with pytest.MonkeyPatch.context() as patch:
+        write = store.add_checkpoint
+
+        def add_checkpoint(job_id, **kept):
+            write(job_id, **kept)
+            raise SystemExit
+
+        patch.setattr(store, "add_checkpoint", add_checkpoint)
+        job_id = local.create(**fields)["id"]
+        with pytest.raises(SystemExit):
+            runner.run_next(store)
+    left = store.metrics(job_id)
+    assert (store.status(job_id), len(left)) == ("running", 4)
+    assert runner.run_next(store)
+    job = local.get(f"/v1/fine-tunes/{job_id}")
+    assert store.metrics(job_id)[:4] == left
+    assert local.rows(job) == local.rows(expected)
+    assert kinds(job) == kinds(expected)
+    assert job["status"] == "completed"
+
+
+# the process
+
+
+def test_the_worker_runs_what_waits_and_looks_again_when_woken(store, monkeypatch):
+    looked = []
+
+    def run_next(_):
+        with (store.folder / "worker").open("a") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        looked.append(len(looked))
+        if len(looked) == 4:
+            raise _Ended
+        return len(looked) < 3
+
+    monkeypatch.setattr(runner, "_watch", lambda wake, server: wake.set() if server == os.getppid() else None)
+    monkeypatch.setattr(runner, "run_next", run_next)
+    with pytest.raises(_Ended):
+        runner.main(str(store.folder))
+    assert looked == [0, 1, 2, 3]
+
+
+@pytest.fixture
+def pipe(monkeypatch):
+    """Yield the writing end of a pipe that is the standard input; the process cannot really end."""
+    reading, writing = os.pipe()
+
+    def end(code):
+        raise _Ended(code)
+
+    with os.fdopen(reading) as stdin, os.fdopen(writing, "wb", buffering=0) as server:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(os, "_exit", end)
+        yield server
+
+
+def test_a_byte_wakes_the_worker_and_the_end_of_the_pipe_ends_it(pipe):
+    wake = threading.Event()
+    pipe.write(b"\n")
+    pipe.close()
+    with pytest.raises(_Ended, match="0"):
+        runner._watch(wake, os.getppid())
+    assert wake.is_set()
+
+
+def test_the_worker_ends_when_its_server_is_gone_although_the_pipe_is_open(pipe, monkeypatch):
+    wake, parents = threading.Event(), iter([7, 7, 1])
+    monkeypatch.setattr(runner, "_WATCH", 0.001)
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    with pytest.raises(_Ended, match="0"):
+        runner._watch(wake, 7)
+    assert not wake.is_set()

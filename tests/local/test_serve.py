@@ -1,0 +1,269 @@
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from preftune import Client, LocalServer
+from preftune.errors import LocalServerError
+from preftune.local import serve
+
+LONG = {"n_epochs": 20, "batch_size": 1}  # over hundreds of steps, so that something can happen in between
+
+
+@pytest.fixture
+def pairs_file(tmp_path, pairs):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in pairs(12)))
+    return path
+
+
+def connected(server):
+    return Client(base_url=server.url, api_key=server.api_key)
+
+
+def begin(client, path, **fields):
+    file = client.files.wait(client.files.upload(path), poll_interval=0.01)
+    return client.fine_tuning.create(model="acme/tiny", training_file=file.id, training_method="dpo", **fields)
+
+
+def steps(client, job):
+    return [row.step for row in client.fine_tuning.list_metrics(job)]
+
+
+def worker_is_gone(folder):
+    with (Path(folder) / "worker").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def worker_is_there(folder):
+    return (Path(folder) / "worker").exists() and not worker_is_gone(folder)
+
+
+def one_sentence(error):
+    text = str(error.value)
+    return "\n" not in text and ": " in text and "; " in text
+
+
+# starting
+
+
+@pytest.mark.slow
+def test_a_server_trains_what_a_client_asks_for_and_leaves_no_folder(pairs_file):
+    with LocalServer() as server, connected(server) as client:
+        assert server.url == f"http://127.0.0.1:{server.port}"
+        assert repr(server) == f"LocalServer(url='{server.url}', data_dir='{server.data_dir}')"
+        assert server.api_key.startswith("local-")
+        job = client.fine_tuning.wait(begin(client, pairs_file, n_epochs=2), poll_interval=0.01)
+        assert (job.status, steps(client, job)) == ("completed", [1, 2])
+        folder = server.data_dir
+        assert folder.is_dir()
+    assert not folder.exists()
+
+
+@pytest.mark.slow
+def test_port_and_key_can_be_chosen(tmp_path):
+    with LocalServer(tmp_path, api_key="mine") as first:
+        port = first.port
+    with LocalServer(tmp_path, port, api_key="mine") as second:
+        assert (second.url, second.api_key) == (f"http://127.0.0.1:{port}", "mine")
+        with connected(second) as client:
+            assert client.files.list() == []
+
+
+@pytest.mark.slow
+def test_waiting_ends_when_another_thread_closes_the_server(tmp_path):
+    server = LocalServer(tmp_path)
+    waiting = threading.Thread(target=server.wait)
+    waiting.start()
+    server.close()
+    waiting.join(5)
+    assert not waiting.is_alive()
+    server.close()
+
+
+@pytest.mark.slow
+def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path):
+    with LocalServer(tmp_path) as server:
+        with pytest.raises(LocalServerError, match="another local server uses this folder") as error:
+            LocalServer(tmp_path)
+        held_by_a_fork = os.dup(server._lock.fileno())
+    assert one_sentence(error)
+    LocalServer(tmp_path).close()
+    os.close(held_by_a_fork)
+
+
+def test_a_port_in_use_is_refused_and_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(serve.tempfile, "mkdtemp", lambda prefix: str(tmp_path / prefix))
+    with serve._listening(0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(LocalServerError, match=f"port {port}: is taken; stop what listens there") as error:
+            LocalServer(port=port)
+    assert one_sentence(error)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_number_that_is_no_port_is_refused(tmp_path):
+    with pytest.raises(LocalServerError, match="port 70000: is no port") as error:
+        LocalServer(tmp_path, 70_000)
+    assert one_sentence(error)
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(
+            LocalServerError, match=r"(found a file|cannot be written, Not a directory); choose"
+        ) as error:
+            LocalServer(place)
+        assert one_sentence(error)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_of_another_version_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "preftune.db") as db:
+        db.execute("PRAGMA user_version = 9")
+    db.close()
+    with pytest.raises(LocalServerError, match="expected a data folder of version 1, found version 9") as error:
+        LocalServer(tmp_path)
+    assert one_sentence(error)
+
+
+@pytest.mark.parametrize("dead", [True, False])
+def test_a_server_that_does_not_start_is_an_error_and_undone(tmp_path, monkeypatch, dead):
+    ended = threading.Event()
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None if dead else ended.wait(10))
+    monkeypatch.setattr(serve, "_START_TIMEOUT", 0.05)
+    monkeypatch.setattr(serve, "_Worker", _NoWorker)
+    with pytest.raises(LocalServerError, match="did not start"):
+        LocalServer(tmp_path)
+    ended.set()
+    with serve._locked(tmp_path):
+        pass
+
+
+class _NoWorker:
+    """A worker that is not there."""
+
+    def __init__(self, folder):
+        self.wake = folder.exists
+
+    def close(self):
+        """Do nothing."""
+
+
+def test_connections_do_not_wait_for_more_to_send():
+    seen = []
+
+    async def look():
+        async def met(_, writer):
+            seen.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listening = serve._listening(0)
+        async with await asyncio.start_server(met, sock=listening):
+            reader, writer = await asyncio.open_connection(*listening.getsockname())
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(look())
+    assert seen == [1]
+
+
+@pytest.mark.slow
+def test_an_upload_that_breaks_off_leaves_nothing_and_prints_nothing(tmp_path, pairs_file, capfd, eventually):
+    with LocalServer(tmp_path) as server, connected(server) as client:
+        opened = _open_upload(server)
+        host = ("127.0.0.1", server.port)
+        with socket.create_connection(host) as half:
+            half.sendall(f"PUT {opened} HTTP/1.1\r\nhost: x\r\ncontent-length: 9999\r\n\r\nabc".encode())
+            eventually(lambda: list((tmp_path / "files").glob("*.part")))
+        eventually(lambda: not list((tmp_path / "files").iterdir()))
+        assert [file.processing_status for file in client.files.list()] == ["PENDING"]
+    assert capfd.readouterr() == ("", "")
+
+
+def _open_upload(server):
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        head = f"POST /v1/files?file_name=a.jsonl HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {server.api_key}\r\n"
+        client.sendall(f"{head}content-length: 0\r\nconnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: client.recv(4096), b"")).decode()
+    return next(line for line in answer.splitlines() if line.startswith("location:")).partition("http://x")[2]
+
+
+# the worker
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_replaced_and_the_job_completes(tmp_path, pairs_file, eventually):
+    with LocalServer(tmp_path) as server, connected(server) as client:
+        job = begin(client, pairs_file, **LONG)
+        eventually(lambda: steps(client, job))
+        os.kill(server._worker._process.pid, signal.SIGKILL)
+        done = client.fine_tuning.wait(job, poll_interval=0.02)
+        assert (done.status, steps(client, job)) == ("completed", list(range(1, 241)))
+        kinds = [event.kind for event in client.fine_tuning.list_events(job)]
+        assert sorted(set(kinds) - {"epoch_complete"}) == sorted(kind for kind in kinds if kind != "epoch_complete")
+
+
+@pytest.mark.slow
+def test_closing_the_server_ends_the_worker_and_the_next_server_finishes_its_job(tmp_path, pairs_file, eventually):
+    with LocalServer(tmp_path) as server, connected(server) as client:
+        job, waiting = (begin(client, pairs_file, **LONG) for _ in range(2))
+        eventually(lambda: steps(client, job))
+        files = client.files.list()
+    assert worker_is_gone(tmp_path)
+    with LocalServer(tmp_path) as server, connected(server) as client:
+        assert client.files.list() == files
+        ended = [client.fine_tuning.wait(one, poll_interval=0.02) for one in (job, waiting)]
+        assert [one.status for one in ended] == ["completed", "completed"]
+        assert steps(client, job) == steps(client, waiting) == list(range(1, 241))
+
+
+SCRIPT = """
+import sys, threading
+from preftune import LocalServer
+server = LocalServer(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["killed", "exits without closing"])
+def test_the_worker_ends_with_its_server_however_that_happens(tmp_path, eventually, way):
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as script:
+        assert script.stdout.readline() == b"ready\n"
+        eventually(lambda: worker_is_there(tmp_path))
+        if way == "killed":
+            script.kill()
+        else:
+            script.stdin.write(b"\n")
+            script.stdin.close()
+        script.wait(10)
+    eventually(lambda: worker_is_gone(tmp_path), seconds=5)
+
+
+@pytest.mark.slow
+def test_a_worker_that_does_not_end_by_itself_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(serve, "_END_TIMEOUT", 0.05)
+    worker = serve._Worker(tmp_path)
+    os.kill(worker._process.pid, signal.SIGSTOP)
+    worker.close()
+    assert worker._process.returncode == -signal.SIGKILL
+    worker.wake()

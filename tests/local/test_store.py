@@ -1,0 +1,263 @@
+import sqlite3
+import threading
+
+import pytest
+
+from preftune.errors import LocalServerError
+from preftune.local.store import Store
+
+FILE = {
+    "id": "file-1",
+    "created_at": 1,
+    "filename": "pairs.jsonl",
+    "purpose": "fine-tune",
+    "file_type": "jsonl",
+    "checksum": "ab",
+    "token": "t",
+}
+
+
+@pytest.fixture
+def add_job(store):
+    def add(job_id="ft-1", key=None):
+        return store.add_job(
+            job_id, output_name=f"local/{job_id}", config={"a": 1}, facts={"model": "m"}, idempotency_key=key
+        )
+
+    return add
+
+
+def test_a_new_folder_is_made_with_its_parents(tmp_path):
+    store = Store(tmp_path / "a" / "b")
+    store.prepare()
+    assert (store.files(), store.jobs(), store.next_job()) == ([], [], None)
+    store.close()
+
+
+def test_a_folder_is_opened_again_as_it_was_left(store, add_job):
+    store.add_file(FILE)
+    add_job()
+    again = Store(store.folder)
+    again.prepare()
+    assert (again.files(), again.jobs()) == (store.files(), store.jobs())
+    again.close()
+
+
+def test_a_folder_of_another_version_is_refused_with_both_versions(store):
+    with sqlite3.connect(store.folder / "preftune.db") as db:
+        db.execute("PRAGMA user_version = 9")
+    db.close()
+    with pytest.raises(LocalServerError, match=r"expected a data folder of version 1, found version 9; choose another"):
+        store.prepare()
+
+
+def test_a_database_of_another_program_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "preftune.db") as db:
+        db.execute("CREATE TABLE theirs (a)")
+    db.close()
+    store = Store(tmp_path)
+    with pytest.raises(LocalServerError, match=r"version 1, found version 0"):
+        store.prepare()
+    store.close()
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    (tmp_path / "preftune.db").write_text("not a database, and long enough to be read as one " * 40)
+    store = Store(tmp_path)
+    with pytest.raises(LocalServerError, match=r"preftune.db cannot be read, .*; choose another folder"):
+        store.prepare()
+    store.close()
+
+
+def test_a_file_is_kept_with_its_report(store):
+    store.add_file(FILE)
+    pending = FILE | {"bytes": 0, "status": "PENDING", "report": None}
+    assert store.file("file-1") == pending
+    store.set_file("file-1", status="COMPLETED", bytes=7, report={"valid": True})
+    assert store.file("file-1") == pending | {"bytes": 7, "status": "COMPLETED", "report": {"valid": True}}
+
+
+def test_files_are_listed_newest_first(store):
+    for number in (1, 2, 3):
+        store.add_file(FILE | {"id": f"file-{number}", "created_at": 5 if number > 1 else 4})
+    assert [one["id"] for one in store.files()] == ["file-3", "file-2", "file-1"]
+
+
+def test_only_a_finished_upload_is_found_by_its_content(store):
+    store.add_file(FILE)
+    assert store.finished_upload("ab") is None
+    store.set_file("file-1", status="QUEUED")
+    assert store.finished_upload("ab")["id"] == "file-1"
+
+
+def test_uploads_without_a_checksum_are_never_the_same(store):
+    store.add_file(FILE | {"checksum": ""})
+    store.set_file("file-1", status="COMPLETED")
+    assert store.finished_upload("") is None
+
+
+def test_deleting_a_file_takes_its_bytes_along(store):
+    store.add_file(FILE)
+    store.file_path("file-1").write_bytes(b"x")
+    store.delete_file("file-1")
+    assert (store.file("file-1"), store.file_path("file-1").exists()) == (None, False)
+
+
+def test_a_job_begins_pending_with_an_event(store, add_job):
+    add_job()
+    job, (event,) = store.job("ft-1"), store.events("ft-1")
+    assert job["created_at"].endswith("Z")
+    assert (job["status"], job["started_at"], job["config"], job["facts"]) == (
+        "pending",
+        None,
+        {"a": 1},
+        {"model": "m"},
+    )
+    assert (event["type"], event["message"], event["level"]) == ("job_pending", "The job was created.", "info")
+
+
+def test_an_idempotency_key_returns_the_first_job(store, add_job):
+    assert [add_job("ft-1", "k"), add_job("ft-2", "k"), add_job("ft-3"), add_job("ft-4")] == [
+        "ft-1", "ft-1", "ft-3", "ft-4",
+    ]  # fmt: skip
+    assert [job["id"] for job in store.jobs()] == ["ft-4", "ft-3", "ft-1"]
+
+
+def test_a_job_is_found_by_id_and_by_output_name(store, add_job):
+    add_job()
+    assert [(store.job_named(name) or {}).get("id") for name in ("ft-1", "local/ft-1", "ft-2")] == [
+        "ft-1",
+        "ft-1",
+        None,
+    ]
+
+
+def test_the_oldest_waiting_job_is_next_and_runs(store, add_job):
+    add_job("ft-1")
+    add_job("ft-2")
+    first = store.next_job()
+    assert (first["id"], first["status"], first["attempts"]) == ("ft-1", "running", 1)
+    assert first["started_at"] is not None
+    store.move_job("ft-1", expected=("running",), to="completed")
+    assert store.next_job()["id"] == "ft-2"
+
+
+@pytest.mark.parametrize("status", ["running", "uploading"])
+def test_a_job_that_a_dead_worker_left_is_next_again(store, add_job, status):
+    add_job()
+    first = store.next_job()
+    store.move_job("ft-1", expected=("running",), to=status)
+    second = store.next_job()
+    assert (second["status"], second["attempts"], second["started_at"]) == ("running", 2, first["started_at"])
+
+
+def test_a_job_that_is_being_cancelled_stays_so_when_it_is_next(store, add_job):
+    add_job()
+    store.move_job("ft-1", expected=("pending",), to="cancel_requested")
+    assert store.next_job()["status"] == "cancel_requested"
+
+
+def test_a_status_changes_only_from_what_it_is_believed_to_be(store, add_job):
+    add_job()
+    assert not store.move_job("ft-1", expected=("running",), to="completed", facts={"lost": 1})
+    assert store.move_job("ft-1", expected=("queued", "pending"), to="running", facts={"total_steps": 3})
+    assert (store.status("ft-1"), store.job("ft-1")["facts"]) == ("running", {"model": "m", "total_steps": 3})
+
+
+@pytest.mark.parametrize(("to", "level"), [("completed", "info"), ("cancelled", "info"), ("user_error", "error")])
+def test_a_job_ends_together_with_its_last_event_or_not_at_all(store, add_job, to, level):
+    add_job()
+    assert not store.end_job("ft-1", expected=("running",), to=to, event="x", message="no")
+    assert store.end_job("ft-1", expected=("pending",), to=to, event="x", message="yes")
+    assert store.status("ft-1") == to
+    assert [(e["type"], e["message"], e["level"]) for e in store.events("ft-1")[1:]] == [("x", "yes", level)]
+
+
+def test_what_is_written_again_changes_nothing(store, add_job):
+    add_job()
+    for _ in range(2):
+        store.add_row("ft-1", step=1, split="train", row={"train/loss": 1.0}, facts={"steps_completed": 1})
+        store.add_event("ft-1", "epoch_complete", "Epoch 1", step=1)
+        store.add_checkpoint("ft-1", step=1, final=True, message="Saved.")
+    store.add_row("ft-1", step=1, split="train", row={"train/loss": 9.0}, facts={})
+    assert [row["train/loss"] for row in store.metrics("ft-1")] == [1.0]
+    assert [event["type"] for event in store.events("ft-1")] == ["job_pending", "epoch_complete", "checkpoint_save"]
+    assert [(row["step"], row["final"]) for row in store.checkpoints("ft-1")] == [(1, 1)]
+
+
+def test_metrics_come_in_time_training_first_between_two_steps_inclusive(store, add_job):
+    add_job()
+    for step, split in [(2, "eval"), (1, "train"), (2, "train"), (3, "train")]:
+        store.add_row("ft-1", step=step, split=split, row={split: step}, facts={})
+
+    def found(**bounds):
+        return [next(item for item in row.items() if item[0] != "timestamp") for row in store.metrics("ft-1", **bounds)]
+
+    assert found() == [("train", 1), ("train", 2), ("eval", 2), ("train", 3)]
+    assert found(from_step=2) == [("train", 2), ("eval", 2), ("train", 3)]
+    assert found(to_step=2) == [("train", 1), ("train", 2), ("eval", 2)]
+    assert found(from_step=2, to_step=2) == [("train", 2), ("eval", 2)]
+
+
+def test_a_number_that_json_cannot_hold_is_kept_as_null(store, add_job):
+    add_job()
+    row = {"train/loss": float("nan"), "train/grad_norm": float("-inf"), "train/learning_rate": 0.5}
+    store.add_row("ft-1", step=1, split="train", row=row, facts={})
+    (kept,) = store.metrics("ft-1")
+    del kept["timestamp"]
+    assert kept == {"train/loss": None, "train/grad_norm": None, "train/learning_rate": 0.5}
+
+
+def test_checkpoints_come_newest_first(store, add_job):
+    add_job()
+    for step, final in [(1, False), (2, False), (1, True)]:
+        store.add_checkpoint("ft-1", step=step, final=final, message=f"{step}")
+    assert [(row["step"], row["final"]) for row in store.checkpoints("ft-1")] == [(1, 1), (2, 0), (1, 0)]
+
+
+def test_a_deleted_job_takes_all_that_it_wrote_along(store, add_job):
+    add_job()
+    store.add_row("ft-1", step=1, split="train", row={}, facts={})
+    store.add_checkpoint("ft-1", step=1, final=True, message="Saved.")
+    store.delete_job("ft-1")
+    assert (store.job("ft-1"), store.status("ft-1")) == (None, None)
+    assert (store.events("ft-1"), store.metrics("ft-1"), store.checkpoints("ft-1")) == ([], [], [])
+
+
+def test_a_deleted_job_can_write_nothing_more(store, add_job):
+    add_job()
+    store.delete_job("ft-1")
+    store.add_row("ft-1", step=1, split="train", row={}, facts={"steps_completed": 1})
+    store.add_event("ft-1", "job_complete", "late")
+    store.add_checkpoint("ft-1", step=1, final=True, message="late")
+    assert not store.end_job("ft-1", expected=("running",), to="completed", event="job_complete", message="late")
+    assert (store.events("ft-1"), store.metrics("ft-1"), store.checkpoints("ft-1")) == ([], [], [])
+
+
+def test_a_transaction_that_fails_leaves_nothing(store, add_job):
+    add_job()
+    with pytest.raises(sqlite3.IntegrityError):
+        add_job("ft-1")
+    add_job("ft-2")
+    assert [job["id"] for job in store.jobs()] == ["ft-2", "ft-1"]
+
+
+def test_threads_write_at_once_over_connections_of_their_own(store, add_job):
+    add_job()
+
+    def write(split):
+        for step in range(20):
+            store.add_row("ft-1", step=step, split=split, row={}, facts={})
+
+    threads = [threading.Thread(target=write, args=(f"s{i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.metrics("ft-1")) == 80
+
+
+def test_a_closed_store_can_be_used_again(store, add_job):
+    add_job()
+    store.close()
+    assert store.status("ft-1") == "pending"

@@ -1,0 +1,57 @@
+"""Real preference data, through the client, against the local server."""
+
+import pytest
+
+import preftune as pt
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+LLMBAR = ["natural", "adversarial_gptinst", "adversarial_gptout", "adversarial_manual", "adversarial_neighbor"]
+
+
+@pytest.fixture
+def llmbar(real_data, tmp_path):
+    """Return the 419 LLMBar comparisons in one file, without the one pair whose answers say the same."""
+    joined = tmp_path / "llmbar.jsonl"
+    parts = []
+    for name in LLMBAR:
+        pt.convert(real_data / "llmbar" / f"{name}.json", tmp_path / f"{name}.jsonl")
+        parts.append((tmp_path / f"{name}.jsonl").read_text(encoding="utf-8"))
+    joined.write_text("".join(parts), encoding="utf-8")
+    return joined
+
+
+@pytest.mark.parametrize(("name", "duplicates"), [("dpo_en", 5), ("dpo_zh", 11)])
+def test_real_pairs_are_converted_checked_trained_streamed_and_downloaded(
+    preftune_client, real_data, tmp_path, llmbar, name, duplicates
+):
+    data = tmp_path / f"{name}.jsonl"
+    assert pt.convert(real_data / "llamafactory" / f"{name}.json", data).pairs == 300
+    report = pt.check(data)
+    assert report.ok
+    assert {finding.rule: finding.count for finding in report.findings} == {"duplicate": duplicates}
+
+    rows = []
+    done = pt.sft_then_dpo(
+        preftune_client,
+        data,
+        model="Qwen/Qwen3-8B",
+        validation=llmbar,
+        dpo={"n_evals": 2},
+        on_row=lambda stage, row: rows.append((stage, row.split, row.step)),
+    )
+    steps = range(1, 20)  # 300 pairs in batches of 16
+    assert rows == [
+        *(("sft", "train", step) for step in steps),
+        *(
+            ("dpo", split, step)
+            for step in steps
+            for split in ("train", "eval")
+            if split == "train" or step in (10, 19)
+        ),
+    ]
+    first, *_, last = preftune_client.fine_tuning.list_metrics(done.dpo_job)
+    assert (first.accuracy, first.kl_chosen, first.kl_rejected) == (0.0, 0.0, 0.0)
+    assert last.split == "eval"
+    assert last.kl_chosen > 0
+    adapter = preftune_client.fine_tuning.download(done.dpo_job, to=tmp_path / "adapter")
+    assert (adapter / "adapter_model.safetensors").stat().st_size > 100_000

@@ -1,0 +1,36 @@
+import pytest
+
+from preftune import errors, runs
+from preftune.api.models import metric_rows
+
+RAW = [
+    {"timestamp": 1, "train/global_step": 1, "train/loss": 0.69, "train/unknown": 5},
+    {"timestamp": 2, "train/global_step": 1, "eval/loss": 0.68},
+    {"timestamp": 3, "train/global_step": 2, "train/loss": 0.6, "eval/loss": 0.61},
+]
+
+
+def test_rows_come_back_as_they_were_saved(tmp_path):
+    rows = [row for raw in RAW for row in metric_rows(raw)]
+    assert runs.save(rows, tmp_path / "rows.jsonl") == 3
+    assert runs.load(tmp_path / "rows.jsonl") == rows
+
+
+@pytest.mark.parametrize("document", ['{"rows": [%s]}', '{"metrics": [%s]}', "[%s]", "%s"])
+def test_documents_of_the_server_are_read_too(tmp_path, document):
+    path = tmp_path / "rows.json"
+    path.write_text(document % '{"train/global_step": 4, "train/loss": 0.5}')
+    assert [(row.step, row.loss) for row in runs.load(path)] == [(4, 0.5)]
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "no rows", '"text"'])
+def test_what_is_no_rows_is_said_plainly(tmp_path, text):
+    path = tmp_path / "rows.json"
+    path.write_text(text)
+    with pytest.raises(errors.DataError, match="expected rows of metrics"):
+        runs.load(path)
+
+
+def test_a_missing_file_is_said_plainly(tmp_path):
+    with pytest.raises(errors.DataError, match=r"expected rows of metrics, found .*No such file"):
+        runs.load(tmp_path / "none.jsonl")
