@@ -82,7 +82,7 @@ def test_each_status_has_its_class(status, kind):
             "GET /fine-tunes/ft-9: 404, no such job; list yours with client.fine_tuning.list()",
         ),
         ("/files/f", 404, {"message": "gone"}, "GET /files/f: 404, gone; list yours with client.files.list()"),
-        ("/fine-tunes/models/limits", 404, {"message": "unknown model"}, "GET /fine-tunes/models/limits: 404, unknown model"),
+        ("/fine-tunes/models/limits", 404, {"message": "unknown"}, "GET /fine-tunes/models/limits: 404, unknown"),
         ("/x", 400, {"error": "bad"}, "GET /x: 400, bad"),
         ("/x", 400, {"error": None}, "GET /x: 400, {'error': None}"),
         ("/x", 500, {"detail": "odd"}, "GET /x: 500, {'detail': 'odd'}"),
@@ -95,12 +95,15 @@ def test_each_status_has_its_class(status, kind):
             "/x",
             402,
             None,
-            "GET /x: 402, no reason given; the account's spending limit is reached; raise it in the provider's settings",
+            (
+                "GET /x: 402, no reason given; "
+                "the account's spending limit is reached; raise it in the provider's settings"
+            ),
         ),
         ("/x", 403, None, "GET /x: 403, no reason given; this key has no right to it; ask for another"),
         ("/x", 429, None, "GET /x: 429, no reason given; slow down, or raise max_retries"),
     ],
-)  # fmt: skip
+)
 def test_a_message_says_where_what_and_what_to_do(path, status, body, sentence):
     assert status_message("GET", path, status, body) == sentence
 
@@ -117,13 +120,11 @@ ALL = [
     APIError("m", **PLACE),
     APIConnectionError("m", **PLACE, ambiguous=True),
     APITimeoutError("m", **PLACE),
-    RateLimitError(
-        "m", **PLACE, status=429, body={"a": [1]}, request_id="r", retry_after=3.0, retry_hint=True
-    ),
+    RateLimitError("m", **PLACE, status=429, body={"a": [1]}, request_id="r", retry_after=3.0, retry_hint=True),
     APIResponseValidationError("m", **PLACE),
     FileProcessingError("m", {"nlines": 3}),
     JobFailedError("m", job={"id": "ft-1"}, events=[1, 2]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)

@@ -52,7 +52,7 @@ def test_a_list_of_anything_but_objects_is_refused(items):
 @pytest.mark.parametrize(
     ("given", "quoted"), [("ft-1:3", "ft-1%3A3"), ("a/../b", "a%2F..%2Fb"), ("ü ?#%", "%C3%BC%20%3F%23%25")]
 )
-def test_an_id_stays_one_segment_of_a_path(given, quoted):  # fmt: skip
+def test_an_id_stays_one_segment_of_a_path(given, quoted):
     assert (id_of(given, "job"), path_id(given, "job")) == (given, quoted)
 
 

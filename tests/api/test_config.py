@@ -302,7 +302,7 @@ def test_a_value_out_of_bounds_is_refused_at_its_field(fields, where):
             {"training_method": SFT(), "rpo_alpha": 0.1},
             "rpo_alpha is a knob of DPO, but training_method is 'sft'; say training_method='dpo'",
         ),
-        ({"dpo_bета": 1}, "JobConfig has no field 'dpo_bета'; did you mean 'dpo_beta'?"),
+        ({"dpo_betta": 1}, "JobConfig has no field 'dpo_betta'; did you mean 'dpo_beta'?"),
         ({"epochs": 1}, "JobConfig has no field 'epochs'; did you mean 'n_epochs'?"),
         ({"lora_rank": 1}, "JobConfig has no field 'lora_rank'; did you mean 'lora_r'?"),
         (
@@ -314,15 +314,13 @@ def test_a_value_out_of_bounds_is_refused_at_its_field(fields, where):
             "training_type: FullFineTuning has no field 'lora_r'; it has type",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_together_is_refused_in_one_sentence(fields, expected):
     assert sentence(**fields) == expected
 
 
 def test_early_stopping_with_evaluations_enough_is_taken():
-    config = JobConfig(
-        model="m", training_file="t", validation_file="v", early_stopping_enabled=True, n_evals=4
-    )  # fmt: skip
+    config = JobConfig(model="m", training_file="t", validation_file="v", early_stopping_enabled=True, n_evals=4)
     assert {name: value for name, value in config.to_wire().items() if name.startswith("early")} == {
         "early_stopping_enabled": True,
         "early_stopping_patience": 2,
@@ -459,12 +457,10 @@ def test_replace_changes_the_kind_of_a_block():
         ("job.json", json.dumps(FLAT_EVERYTHING)),
         (
             "job.toml",
-            "\n".join(
-                f"{name} = {json.dumps(value)}" for name, value in FLAT_EVERYTHING.items() if value is not None
-            ),
+            "\n".join(f"{name} = {json.dumps(value)}" for name, value in FLAT_EVERYTHING.items() if value is not None),
         ),
     ],
-)  # fmt: skip
+)
 def test_a_file_makes_the_same_body_as_keywords(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
@@ -482,14 +478,18 @@ def test_tables_of_a_toml_file_are_blocks(tmp_path):
     [
         ("job.yaml", b"", "expected a .json or .toml file, found '.yaml'; rename it"),
         ("job", b"", "expected a .json or .toml file, found 'no extension'; rename it"),
-        ("job.json", b"{", "not JSON, Expecting property name enclosed in double quotes: line 1 column 2 (char 1); mend that place"),
+        ("job.json", b"[1", "not JSON, Expecting ',' delimiter: line 1 column 3 (char 2); mend that place"),
         ("job.toml", b"=", "not TOML, Invalid statement (at line 1, column 1); mend that place"),
-        ("job.json", b"\xff", "cannot be read, 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte; check the path"),
+        (
+            "job.json",
+            b"\xff",
+            "cannot be read, 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte; check the path",
+        ),
         ("job.json", b"[]", "expected an object of fields, found list; write field: value"),
         ("job.json", b'{"model": "m", "learning_rate": NaN}', "learning_rate: must be a finite number, found nan"),
         ("job.json", b'{"model": "m", "epochs": 1}', "JobConfig has no field 'epochs'; did you mean 'n_epochs'?"),
     ],
-)  # fmt: skip
+)
 def test_an_unfit_file_is_refused_by_name_and_place(tmp_path, name, text, expected):
     path = tmp_path / name
     path.write_bytes(text)

@@ -18,9 +18,7 @@ CONFIG = JobConfig(
     model="m", training_file="file-1", suffix="mine", training_method=DPO(dpo_beta=0.2), lora_r=8, wandb_key="w"
 )
 LIST = Request("GET", "/fine-tunes")
-POST = Request(
-    "POST", "/fine-tunes", json=CONFIG.to_wire(), headers={"idempotency-key": "token-1"}, retry=False
-)  # fmt: skip
+POST = Request("POST", "/fine-tunes", json=CONFIG.to_wire(), headers={"idempotency-key": "token-1"}, retry=False)
 ECHO = {
     "id": "ft-new",
     "status": "pending",
@@ -59,9 +57,7 @@ def test_an_empty_answer_is_a_job_without_an_id(play):
 
 @pytest.mark.parametrize("status", [408, 500, 503])
 def test_the_one_new_equal_job_is_adopted_after_an_ambiguous_status(play, refused, status):
-    played = play(
-        create(CONFIG), *START, (POST, refused(status)), (Sleep(0.5), None), (LIST, {"data": [ECHO, OLD]})
-    )  # fmt: skip
+    played = play(create(CONFIG), *START, (POST, refused(status)), (Sleep(0.5), None), (LIST, {"data": [ECHO, OLD]}))
     assert played.result == FineTuneJob(**ECHO)
 
 
@@ -140,9 +136,7 @@ def test_two_new_equal_jobs_are_an_error_that_names_both(play, dropped):
 
 
 def test_with_no_new_job_it_is_asked_for_again_under_the_same_key(play, dropped):
-    played = play(
-        create(CONFIG), *START, (POST, dropped()), (Sleep(0.5), None), (LIST, {"data": [OLD]}), (POST, ECHO)
-    )  # fmt: skip
+    played = play(create(CONFIG), *START, (POST, dropped()), (Sleep(0.5), None), (LIST, {"data": [OLD]}), (POST, ECHO))
     assert played.result == FineTuneJob(**ECHO)
 
 
@@ -179,10 +173,16 @@ def test_it_gives_up_after_three_attempts(play, dropped):
         play(
             create(CONFIG),
             *START,
-            (POST, dropped()), (Sleep(0.5), None), again,
-            (POST, dropped()), (Sleep(1.0), None), again,
-            (POST, dropped()), (Sleep(2.0), None), again,
-        )  # fmt: skip
+            (POST, dropped()),
+            (Sleep(0.5), None),
+            again,
+            (POST, dropped()),
+            (Sleep(1.0), None),
+            again,
+            (POST, dropped()),
+            (Sleep(2.0), None),
+            again,
+        )
 
 
 def test_a_limited_rate_is_an_error_after_three_attempts(play, refused):
@@ -190,10 +190,13 @@ def test_a_limited_rate_is_an_error_after_three_attempts(play, refused):
         play(
             create(CONFIG),
             *START,
-            (POST, refused(429)), (Sleep(0.5), None),
-            (POST, refused(429)), (Sleep(1.0), None),
-            (POST, refused(429)), (Sleep(2.0), None),
-        )  # fmt: skip
+            (POST, refused(429)),
+            (Sleep(0.5), None),
+            (POST, refused(429)),
+            (Sleep(1.0), None),
+            (POST, refused(429)),
+            (Sleep(2.0), None),
+        )
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
@@ -234,9 +237,15 @@ def test_a_configuration_and_keywords_exclude_each_other(play):
             {"model": "m", "training_file": "t", "n_evals": 3},
             "create: n_evals is 3, but there is no validation_file to evaluate on; give one, or set n_evals to 0",
         ),
-        ({}, "create: expected exactly one of model and from_checkpoint, found neither; a checkpoint brings its model along"),
+        (
+            {},
+            (
+                "create: expected exactly one of model and from_checkpoint, found neither; "
+                "a checkpoint brings its model along"
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_keywords_that_make_no_job_are_refused_before_anything_is_sent(play, fields, sentence):
     with pytest.raises(ConfigError) as error:
         play(create(**fields))

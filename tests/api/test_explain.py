@@ -50,9 +50,7 @@ def test_what_is_ignored_and_what_stops_early_is_said():
         TRAINING,
         "Stops early after 2 evaluations without improvement; the best step becomes the result.",
     ]
-    assert (
-        "Ignored: train_on_inputs; preference tuning scores answers alone, so it is not sent." in lines
-    )  # fmt: skip
+    assert "Ignored: train_on_inputs; preference tuning scores answers alone, so it is not sent." in lines
 
 
 @pytest.mark.parametrize(
@@ -62,7 +60,10 @@ def test_what_is_ignored_and_what_stops_early_is_said():
             DPO(dpo_beta=2, dpo_normalize_logratios_by_length=True),
             [
                 "loss = -log sigmoid(z)",
-                "z = 2 * (log[p(chosen) / p_ref(chosen)] / tokens(chosen) - log[p(rejected) / p_ref(rejected)] / tokens(rejected))",
+                (
+                    "z = 2 * (log[p(chosen) / p_ref(chosen)] / tokens(chosen)"
+                    " - log[p(rejected) / p_ref(rejected)] / tokens(rejected))"
+                ),
                 "Length-normalised: each side's log-ratio is divided by its own number of answer tokens.",
                 f"{PAIR}.",
             ],
@@ -82,7 +83,10 @@ def test_what_is_ignored_and_what_stops_early_is_said():
             [
                 "loss = -log sigmoid(z)",
                 "z = 2 * (log p(chosen) / tokens(chosen) - log p(rejected) / tokens(rejected)) - 1",
-                "Implied by simpo_gamma > 0 (SimPO): no reference (dpo_reference_free), each side divided by its length",
+                (
+                    "Implied by simpo_gamma > 0 (SimPO): no reference (dpo_reference_free), "
+                    "each side divided by its length"
+                ),
                 "(dpo_normalize_logratios_by_length); gamma is an absolute margin that dpo_beta does not multiply.",
                 "A pair that is not learned at all has the loss 1.313.",
             ],
@@ -93,10 +97,13 @@ def test_what_is_ignored_and_what_stops_early_is_said():
                 "loss = -log sigmoid(z)",
                 "z = 5 * (log[p(chosen) / p_ref(chosen)] - log[p(rejected) / p_ref(rejected)])",
                 f"{PAIR}.",
-                "Advice: dpo_beta is 5; plain DPO is useful from 0.05 to 0.9: lower follows the preferences harder, higher stays closer to the reference.",
+                (
+                    "Advice: dpo_beta is 5; plain DPO is useful from 0.05 to 0.9: "
+                    "lower follows the preferences harder, higher stays closer to the reference."
+                ),
             ],
         ),
     ],
-)  # fmt: skip
+)
 def test_each_knob_of_the_loss_is_explained(method, lines):
     assert explain_method(method).splitlines() == lines

@@ -24,7 +24,7 @@ def test_a_missing_answer_passes_by_itself(kind):
 @pytest.mark.parametrize(
     "error", [APIError("m", **PLACE), APIResponseValidationError("m", **PLACE), DataError("m"), KeyError()]
 )
-def test_other_errors_do_not(error):  # fmt: skip
+def test_other_errors_do_not(error):
     assert not is_transient(error)
 
 
@@ -45,7 +45,7 @@ def test_a_wait_of_more_than_two_minutes_is_not_worth_it(seconds, expected, refu
 @pytest.mark.parametrize(
     ("attempt", "seconds"), [(0, 0.5), (1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 8.0), (9999, 8.0)]
 )
-def test_pauses_double_up_to_eight_seconds(attempt, seconds):  # fmt: skip
+def test_pauses_double_up_to_eight_seconds(attempt, seconds):
     assert pause(APIConnectionError("m", **PLACE), attempt, 0.0) == seconds
     assert pause(None, attempt, 1.0) == seconds * 0.75
 

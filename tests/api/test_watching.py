@@ -210,7 +210,7 @@ FAULTS = st.lists(
         ]
     ),
     max_size=30,
-)  # fmt: skip
+)
 
 
 @given(arrivals=st.lists(ROWS, max_size=6), faults=FAULTS, last=ROWS, start=st.none() | st.integers(0, 6))

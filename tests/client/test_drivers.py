@@ -19,6 +19,8 @@ from preftune.errors import (
 
 BASE = "http://api.test"
 KEY = "key-of-the-tests"
+NETWORK = "is the server running, and the network up?"
+SETTINGS = "look at base_url and the headers"
 JOB = {"id": "ft-1", "status": "completed"}
 
 
@@ -236,16 +238,16 @@ def test_a_success_that_does_not_read_is_refused(rig, respx_mock, content):
 @pytest.mark.parametrize(
     ("failure", "kind", "ambiguous", "sentence"),
     [
-        (httpx.ConnectError("refused"), APIConnectionError, False, "no answer from http://api.test, refused; is the server running, and the network up?"),
+        (httpx.ConnectError("refused"), APIConnectionError, False, f"no answer from {BASE}, refused; {NETWORK}"),
         (httpx.ConnectTimeout(""), APITimeoutError, False, "no answer within 9 s; try again, or raise timeout"),
         (httpx.PoolTimeout(""), APITimeoutError, False, "no answer within 9 s; try again, or raise timeout"),
         (httpx.ReadTimeout(""), APITimeoutError, True, "no answer within 9 s; try again, or raise timeout"),
-        (httpx.ReadError(""), APIConnectionError, True, "no answer from http://api.test, ReadError; is the server running, and the network up?"),
-        (httpx.RemoteProtocolError("half"), APIConnectionError, True, "no answer from http://api.test, half; is the server running, and the network up?"),
-        (httpx.LocalProtocolError("bad header"), APIError, False, "the request cannot be sent, bad header; look at base_url and the headers"),
-        (httpx.UnsupportedProtocol("ftp"), APIError, False, "the request cannot be sent, ftp; look at base_url and the headers"),
+        (httpx.ReadError(""), APIConnectionError, True, f"no answer from {BASE}, ReadError; {NETWORK}"),
+        (httpx.RemoteProtocolError("half"), APIConnectionError, True, f"no answer from {BASE}, half; {NETWORK}"),
+        (httpx.LocalProtocolError("odd"), APIError, False, f"the request cannot be sent, odd; {SETTINGS}"),
+        (httpx.UnsupportedProtocol("ftp"), APIError, False, f"the request cannot be sent, ftp; {SETTINGS}"),
     ],
-)  # fmt: skip
+)
 def test_a_failure_says_whether_the_request_may_have_taken_effect(rig, respx_mock, failure, kind, ambiguous, sentence):
     respx_mock.get(f"{BASE}/v1/x").mock(side_effect=failure)
     with pytest.raises(APIError) as error:
@@ -258,7 +260,7 @@ def test_a_body_that_does_not_decode_is_a_broken_connection(rig, respx_mock):
     route.side_effect = lambda request: httpx.Response(
         200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip")
     )
-    with pytest.raises(APIConnectionError, match="GET /x: no answer from http://api.test, "):
+    with pytest.raises(APIConnectionError, match=r"GET /x: no answer from http://api\.test, "):
         rig.do(lambda client: client.request("GET", "/x"), max_retries=0)
 
 

@@ -132,7 +132,7 @@ def test_a_deadline_shortens_the_attempts(rig, job):
         raise httpx.ReadTimeout("", request=request)
 
     job.side_effect = answer
-    with pytest.raises(APITimeoutError, match="no answer within 1.5 s; try again, or raise timeout"):
+    with pytest.raises(APITimeoutError, match=r"no answer within 1\.5 s; try again, or raise timeout"):
         rig.do(retrieve, timeout=5, deadline=6)
     assert timeouts == [5, 1.5]
 

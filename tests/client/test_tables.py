@@ -86,14 +86,17 @@ def test_both_clients_show_one_signature(name):
         ("fine_tuning.retrieve", "(job: 'JobOrId') -> 'FineTuneJob'"),
         (
             "fine_tuning.stream_metrics",
-            "(job: 'JobOrId', *, from_step: 'int | None' = None, poll_interval: 'float | None' = None) -> 'Iterator[MetricRow]'",
+            (
+                "(job: 'JobOrId', *, from_step: 'int | None' = None, poll_interval: 'float | None' = None) "
+                "-> 'Iterator[MetricRow]'"
+            ),
         ),
         (
             "fine_tuning.create",
             "(config: 'JobConfig | None' = None, /, **fields: 'Unpack[JobFields]') -> 'FineTuneJob'",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_signature_says_what_a_call_gives(client, name, shown):
     assert str(inspect.signature(method(client, name))) == shown
 

@@ -168,9 +168,7 @@ def test_redirects_without_end_are_refused(rig, hosted, pairs):
     hosted.put.respond(307, headers={"location": f"{STORAGE}?again"})
     with pytest.raises(IntegrityError) as error:
         rig.do(upload(pairs))
-    assert str(error.value) == (
-        "upload of pairs.jsonl: expected storage, found 20 redirects in a row; try again later"
-    )  # fmt: skip
+    assert str(error.value) == ("upload of pairs.jsonl: expected storage, found 20 redirects in a row; try again later")
     assert hosted.put.call_count == 20
 
 
@@ -257,6 +255,13 @@ def test_a_checkpoint_is_unpacked_into_its_folder(rig, served, tmp_path, form):
     assert (sent.headers["accept"], sent.headers["accept-encoding"]) == ("application/octet-stream", "identity")
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_an_archive_may_be_padded(rig, served, tmp_path, form):
+    served(FORMS[form](SOUND + bytes(64 * 1024)))
+    rig.do(download(tmp_path / "a"))
+    assert contents(tmp_path / "a") == {"deep/weights.bin": b"w" * 9, "config.json": b"{}"}
+
+
 def test_other_files_of_the_folder_stay_and_old_ones_are_replaced(rig, served, tmp_path):
     served(SOUND)
     (tmp_path / "notes.txt").write_text("mine")
@@ -304,9 +309,7 @@ def test_a_size_that_is_not_the_promised_one_is_an_error(rig, served, tmp_path):
     served(SOUND, **{"content-length": str(len(SOUND) + 1)})
     with pytest.raises(IntegrityError) as error:
         rig.do(download(tmp_path / "a"))
-    assert str(error.value) == (
-        f"download: expected {len(SOUND) + 1:,} bytes, found {len(SOUND):,}; download it again"
-    )  # fmt: skip
+    assert str(error.value) == (f"download: expected {len(SOUND) + 1:,} bytes, found {len(SOUND):,}; download it again")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -333,6 +336,9 @@ UNSOUND = {
     "bad-zst": zstandard.FRAME_HEADER + b"nonsense" * 99,
     "bad-gz": b"\x1f\x8b" + b"nonsense" * 99,
     "cut-gz": gzip.compress(SOUND)[:20],
+    "gz-without-its-checksum": gzip.compress(SOUND)[:-6],
+    "gz-of-another-checksum": gzip.compress(SOUND)[:-8] + b"wrong" + gzip.compress(SOUND)[-3:],
+    "gz-cut-in-its-header": b"\x1f\x8b",
 }
 
 

@@ -53,8 +53,8 @@ STATUSES = {
 
 # 2.1: every reply that is a file; the first seven are what preprocess is strictly read for
 FILE = {
-    "id": TEXT, "object": TEXT, "created_at": WHOLE, "filename": TEXT, "bytes": WHOLE, "purpose": TEXT, "FileType": TEXT,
-    "processing_status": TEXT, "Processed": bool, "LineCount": WHOLE,
+    "id": TEXT, "object": TEXT, "created_at": WHOLE, "filename": TEXT, "bytes": WHOLE, "purpose": TEXT,
+    "FileType": TEXT, "processing_status": TEXT, "Processed": bool, "LineCount": WHOLE,
 }  # fmt: skip
 
 # 3.5
@@ -62,9 +62,10 @@ JOB = {
     "id": TEXT, "status": TEXT, "created_at": TEXT, "updated_at": TEXT, "user_id": TEXT, "owner_address": TEXT,
     "total_price": WHOLE, "token_count": WHOLE, "events": list, "training_file": TEXT, "validation_file": TEXT,
     "packing": bool, "model": TEXT, "model_output_name": TEXT, "suffix": TEXT, "n_epochs": WHOLE, "n_evals": WHOLE,
-    "n_checkpoints": WHOLE, "batch_size": WHOLE, "training_type": dict, "training_method": dict, "learning_rate": NUMBER,
-    "lr_scheduler": dict, "warmup_ratio": NUMBER, "max_grad_norm": NUMBER, "weight_decay": NUMBER, "random_seed": WHOLE,
-    "wandb_project_name": TEXT, "wandb_name": TEXT, "from_checkpoint": TEXT, "progress": dict, "early_stopped": bool,
+    "n_checkpoints": WHOLE, "batch_size": WHOLE, "training_type": dict, "training_method": dict,
+    "learning_rate": NUMBER, "lr_scheduler": dict, "warmup_ratio": NUMBER, "max_grad_norm": NUMBER,
+    "weight_decay": NUMBER, "random_seed": WHOLE, "wandb_project_name": TEXT, "wandb_name": TEXT,
+    "from_checkpoint": TEXT, "progress": dict, "early_stopped": bool,
 }  # fmt: skip
 FULL_JOB = JOB | {
     "job_id": TEXT, "model_output_path": TEXT, "trainingfile_numlines": WHOLE, "trainingfile_size": WHOLE,
@@ -105,13 +106,14 @@ METRICS = {
 OF_TRAINING_ALONE = {"grad_norm": "grad_norm", "learning_rate": "learning_rate"}
 
 # 4.2
-EVENT_TYPES = frozenset(
+_EVENT_TYPES = (
     "job_pending job_start job_stopped model_downloading model_download_complete training_data_downloading "
     "training_data_download_complete validation_data_downloading validation_data_download_complete wandb_init "
     "training_start checkpoint_save billing_limit epoch_complete training_complete model_compressing "
     "model_compression_complete model_uploading model_upload_complete job_complete job_error cancel_requested "
-    "job_restarted refund warning early_stopped tokenized_dataset_upload_complete".split()
+    "job_restarted refund warning early_stopped tokenized_dataset_upload_complete"
 )
+EVENT_TYPES = frozenset(_EVENT_TYPES.split())
 
 # 3.4, as the official client writes it (trace 14); file-known, ft-done and the like stand for ids of the server
 CREATE = {
@@ -502,7 +504,7 @@ def test_the_server_writes_every_metric_training_before_evaluation(server):
 def test_the_servers_events_are_known_ones_with_times_that_the_official_client_reads(server):
     events = server.ask("GET", "/v1/fine-tunes/ft-done/events").json()["data"]
     assert {event["type"].lower() for event in events} <= EVENT_TYPES
-    assert [event["type"] for event in events][:2] + [events[-1]["type"]] == [
+    assert [event["type"] for event in (*events[:2], events[-1])] == [
         "job_pending",
         "job_start",
         "job_complete",

@@ -2,6 +2,7 @@ import fcntl
 import io
 import math
 import os
+import runpy
 import sys
 import tarfile
 import threading
@@ -618,3 +619,10 @@ def test_the_worker_ends_when_its_server_is_gone_although_the_pipe_is_open(pipe,
     with pytest.raises(_Ended, match="0"):
         runner._watch(wake, 7)
     assert not wake.is_set()
+
+
+def test_the_module_runs_the_worker_on_the_folder_that_it_is_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["runner", str(tmp_path / "nowhere")])
+    monkeypatch.setattr(threading.Thread, "start", lambda self: None)
+    with pytest.raises(FileNotFoundError, match="nowhere/worker"):
+        runpy.run_path(runner.__file__, run_name="__main__")

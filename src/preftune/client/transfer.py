@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import shutil
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 from urllib.parse import urljoin
 
 import zstandard
@@ -22,6 +24,7 @@ from preftune.errors import APIResponseValidationError, ConfigError, ConflictErr
 
 _REDIRECTS = (301, 302, 303, 307, 308)  # replayed as PUT with the body
 _MAX_HOPS = 20
+_CHUNK = 1 << 20  # bytes
 _MAX_UNPACKED = 64 * 2**30  # bytes; a bomb, not an adapter, is larger
 _FILE_TYPES = ("jsonl", "csv", "parquet")
 
@@ -156,16 +159,24 @@ def _unpack(archive: Path, into: Path) -> None:
     """Unpack a .tar.zst, .tar.gz or .tar; no path, link or device may leave the folder."""
     into.mkdir()
     try:
-        with archive.open("rb") as raw:
-            magic = raw.read(4)
-            raw.seek(0)
-            stream = zstandard.ZstdDecompressor().stream_reader(raw) if magic == zstandard.FRAME_HEADER else raw
-            with tarfile.open(fileobj=stream, mode="r|gz" if magic[:2] == b"\x1f\x8b" else "r|") as tar:
+        with archive.open("rb") as raw, _decompressed(raw) as stream:
+            with tarfile.open(fileobj=stream, mode="r|") as tar:
                 _extract(tar, into)
-    except (tarfile.TarError, zstandard.ZstdError, EOFError, ValueError, OSError) as error:
+            while stream.read(_CHUNK):  # to the end, where gzip keeps its checksum
+                pass
+    except (tarfile.TarError, zstandard.ZstdError, zlib.error, EOFError, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk, not the archive
         raise IntegrityError(f"download: expected a sound archive, found {error}; download it again") from None
+
+
+def _decompressed(raw: BinaryIO) -> IO[bytes] | gzip.GzipFile:
+    """Return what an archive holds, by its first bytes rather than by any name that a server chose."""
+    magic = raw.read(4)
+    raw.seek(0)
+    if magic == zstandard.FRAME_HEADER:
+        return zstandard.ZstdDecompressor().stream_reader(raw)
+    return gzip.GzipFile(fileobj=raw) if magic[:2] == b"\x1f\x8b" else raw
 
 
 def _extract(tar: tarfile.TarFile, into: Path) -> None:

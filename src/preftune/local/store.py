@@ -8,6 +8,7 @@ natural keys, so that writing one again changes nothing.
     <data_dir>/files/<id>       uploaded bytes
     <data_dir>/checkpoints/…    <job>/<step>.safetensors, and the archives beside it
     <data_dir>/lock             held by the one server of this folder
+    <data_dir>/worker           held by its worker, so that a successor waits for an orphan
 """
 
 from __future__ import annotations
