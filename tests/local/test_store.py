@@ -261,3 +261,22 @@ def test_a_closed_store_can_be_used_again(store, add_job):
     add_job()
     store.close()
     assert store.status("ft-1") == "pending"
+
+
+def test_a_file_that_we_failed_to_read_may_be_uploaded_again(store):
+    record = {
+        "id": "file-1", "created_at": 1, "filename": "a.jsonl", "purpose": "fine-tune", "file_type": "jsonl",
+        "checksum": "c", "token": "t",
+    }  # fmt: skip
+    store.add_file(record)
+    store.set_file("file-1", status="FAILED")
+    assert store.finished_upload("c") is None
+    store.set_file("file-1", status="COMPLETED")
+    assert store.finished_upload("c")["id"] == "file-1"
+
+
+def test_a_new_server_forgives_the_deaths_of_earlier_workers(store):
+    store.add_job("ft-1", output_name="o", config={}, facts={}, idempotency_key=None)
+    assert [store.next_job()["attempts"] for _ in range(3)] == [1, 2, 3]
+    store.forgive()
+    assert store.next_job()["attempts"] == 1

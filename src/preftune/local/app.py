@@ -159,6 +159,8 @@ class _Routes:
         token = request.query_params.get("token", "").encode()
         if record is None or not hmac.compare_digest(token, record["token"].encode()):
             raise Refused("the storage address is not valid", status=403)
+        if record["status"] != "PENDING":
+            raise Refused(f"file {record['id']} is complete; upload other content as another file", status=403)
         path = self._store.file_path(record["id"])
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
         digest, size = hashlib.sha256(), 0
@@ -183,7 +185,9 @@ class _Routes:
         record = self._file(request)
         if not self._store.file_path(record["id"]).is_file():
             raise Refused(f"file {record['id']} has no content yet; upload it first")
-        if record["status"] == "PENDING":
+        if record["status"] == "PENDING" and record["purpose"] != "fine-tune":
+            self._store.set_file(record["id"], status="COMPLETED")  # only training files are looked at
+        elif record["status"] == "PENDING":
             self._store.set_file(record["id"], status="QUEUED")
             self._reading.submit(self._validate, record["id"])
         return JSONResponse(answers.file(self._file(request)))

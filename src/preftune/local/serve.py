@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import itertools
 import os
 import secrets
 import shutil
@@ -21,6 +23,7 @@ from preftune.local.store import Store
 _HOST = "127.0.0.1"
 _START_TIMEOUT = 30.0  # seconds; a cold disk needs a few
 _END_TIMEOUT = 5.0  # seconds for the worker to see the end of its pipe
+_FIRST_REST, _LONGEST_REST = 0.01, 5.0  # seconds before a dead worker begins again; each death doubles it
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # same sums, same rows
 
 
@@ -44,6 +47,7 @@ class LocalServer:
             store = Store(self.data_dir)
             undo.callback(store.close)
             store.prepare()
+            store.forgive()
             listening = undo.enter_context(_listening(port))
             self.port = listening.getsockname()[1]
             self._worker = _Worker(self.data_dir)
@@ -112,7 +116,7 @@ class _Worker:
     """The worker's process, begun again when it dies; see `runner` for what ends it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._closing = folder, False
+        self._folder, self._closing = folder, threading.Event()
         self._guard = threading.Lock()
         self._process = self._start()
         threading.Thread(target=self._keep, name="preftune-worker-keeper", daemon=True).start()
@@ -125,7 +129,7 @@ class _Worker:
 
     def close(self) -> None:
         with self._guard:
-            self._closing = True
+            self._closing.set()
             assert self._process.stdin is not None  # noqa: S101
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
@@ -145,10 +149,11 @@ class _Worker:
         )
 
     def _keep(self) -> None:
-        while True:
+        for deaths in itertools.count():
             self._process.wait()
+            self._closing.wait(min(_FIRST_REST * 2**min(deaths, 10), _LONGEST_REST))
             with self._guard:
-                if self._closing:
+                if self._closing.is_set():
                     return
                 assert self._process.stdin is not None  # noqa: S101
                 self._process.stdin.close()
@@ -186,9 +191,8 @@ def _listening(port: int) -> socket.socket:
         listening.bind((_HOST, port))
     except (OSError, OverflowError) as error:
         listening.close()
-        reason = "is taken" if isinstance(error, OSError) else "is no port"
-        raise LocalServerError(
-            f"port {port}: {reason}; stop what listens there, or choose another (0 takes a free one)"
-        ) from None
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        reason = "is taken; stop what listens there, or" if taken else f"cannot be used, {error};"
+        raise LocalServerError(f"port {port}: {reason} choose another (0 takes a free one)") from None
     listening.listen(128)
     return listening

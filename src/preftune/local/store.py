@@ -125,8 +125,9 @@ class Store:
         return [record for row in rows if (record := self.file(row["id"])) is not None]
 
     def finished_upload(self, checksum: str) -> Record | None:
-        """Return the file with this content, when its upload is complete."""
-        return self._one("SELECT * FROM files WHERE checksum = ? AND checksum != '' AND status != 'PENDING'", checksum)
+        """Return the file with this content, when its upload is complete and was not lost to a failure of ours."""
+        query = "SELECT * FROM files WHERE checksum = ? AND checksum != '' AND status NOT IN ('PENDING', 'FAILED')"
+        return self._one(query, checksum)
 
     def set_file(self, file_id: str, **fields: Any) -> None:
         """Change fields of a file."""
@@ -173,6 +174,11 @@ class Store:
         """Return all jobs, newest first."""
         rows = self._all("SELECT id FROM jobs ORDER BY number DESC")
         return [record for row in rows if (record := self.job(row["id"])) is not None]
+
+    def forgive(self) -> None:
+        """Forget how often workers died: a server that was stopped is no fault of its job."""
+        with self._transaction():
+            self._db.execute("UPDATE jobs SET attempts = 0")
 
     def next_job(self) -> Record | None:
         """Return the oldest job that waits or that a dead worker left: it runs now, unless its end was asked for."""
