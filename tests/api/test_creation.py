@@ -15,7 +15,13 @@ from preftune.errors import (
 )
 
 CONFIG = JobConfig(
-    model="m", training_file="file-1", suffix="mine", training_method=DPO(dpo_beta=0.2), lora_r=8, wandb_key="w"
+    model="m",
+    training_file="file-1",
+    suffix="mine",
+    training_method=DPO(dpo_beta=0.2),
+    lora_r=8,
+    lora_alpha=16,
+    wandb_key="w",
 )
 LIST = Request("GET", "/fine-tunes")
 POST = Request("POST", "/fine-tunes", json=CONFIG.to_wire(), headers={"idempotency-key": "token-1"}, retry=False)
@@ -43,9 +49,48 @@ def test_create_lists_the_jobs_then_asks_once_with_a_fresh_key(play):
 
 def test_create_takes_keywords_too(play):
     flow = create(
-        model="m", training_file="file-1", suffix="mine", training_method="dpo", dpo_beta=0.2, lora_r=8, wandb_key="w"
+        model="m",
+        training_file="file-1",
+        suffix="mine",
+        training_method="dpo",
+        dpo_beta=0.2,
+        lora_r=8,
+        lora_alpha=16,
+        wandb_key="w",
     )
     assert play(flow, *START, (POST, ECHO)).result == FineTuneJob(**ECHO)
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "limits", "expected"),
+    [
+        ({"model": "m"}, "m", {"lora_training": {"default_rank": 32, "max_rank": 64}}, (32, 64)),
+        ({"model": "m"}, "m", {"lora_training": {"max_rank": 16}}, (16, 32)),
+        ({"model": "m"}, "m", {}, (8, 16)),
+        ({"from_checkpoint": "ft-1:7"}, "ft-1", {"lora_training": {"default_rank": 4}}, (4, 8)),
+        ({"model": "m", "lora_alpha": 5}, "m", {"lora_training": {"default_rank": 4}}, (4, 5)),
+    ],
+)
+def test_the_rank_that_a_lora_block_leaves_open_is_the_models_default(play, given, asked, limits, expected):
+    config = JobConfig(training_file="file-1", lora=True, **given)
+    block = config.to_wire()["training_type"] | dict(zip(("lora_r", "lora_alpha"), expected, strict=True))
+    post = Request(
+        "POST",
+        "/fine-tunes",
+        json=config.to_wire() | {"training_type": block},
+        headers={"idempotency-key": "token-1"},
+        retry=False,
+    )
+    question = Request("GET", "/fine-tunes/models/limits", params={"model_name": asked})
+    assert play(create(config), (question, limits), *START, (post, ECHO)).result == FineTuneJob(**ECHO)
+
+
+def test_an_alpha_that_is_left_open_is_twice_the_rank(play):
+    config = JobConfig(model="m", training_file="file-1", lora_r=4)
+    body = config.to_wire()
+    body["training_type"] |= {"lora_alpha": 8}
+    post = Request("POST", "/fine-tunes", json=body, headers={"idempotency-key": "token-1"}, retry=False)
+    assert play(create(config), *START, (post, ECHO)).result == FineTuneJob(**ECHO)
 
 
 def test_an_empty_answer_is_a_job_without_an_id(play):

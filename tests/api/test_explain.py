@@ -34,7 +34,7 @@ def test_supervised_tuning_is_explained():
 
 def test_plain_preference_tuning_is_explained():
     assert explained(model=None, from_checkpoint="ft-1:3", training_method="dpo", training_type=LoRA()) == [
-        "Preference tuning from checkpoint ft-1:3; the reference is the model as it is at the start of the job.",
+        "Preference tuning from checkpoint ft-1:3; the reference is the model at the start of the job.",
         "loss = -log sigmoid(z)",
         "z = 0.1 * (log[p(chosen) / p_ref(chosen)] - log[p(rejected) / p_ref(rejected)])",
         f"{PAIR}.",

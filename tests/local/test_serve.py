@@ -117,7 +117,7 @@ def test_a_port_in_use_is_refused_and_leaves_no_folder(tmp_path, monkeypatch):
 
 
 def test_a_number_that_is_no_port_is_refused(tmp_path):
-    with pytest.raises(LocalServerError, match="port 70000: is no port") as error:
+    with pytest.raises(LocalServerError, match=r"port 70000: cannot be used") as error:
         LocalServer(tmp_path, 70_000)
     assert one_sentence(error)
 

@@ -153,6 +153,12 @@ def test_rows_with_missing_keys_are_read_for_what_they_hold():
     assert diagnosis.to_dict()["matches"][0]["rule"] == "healthy"
 
 
+def test_a_null_loss_is_what_a_server_writes_for_nan():
+    diagnosis = diagnose([{"train/global_step": 1, "train/loss": 0.6}, {"train/global_step": 2, "train/loss": None}])
+    assert [match.rule for match in diagnosis.matches] == ["nan"]
+    assert diagnosis.matches[0].evidence == "a value at step 2 (train) is not finite"
+
+
 def test_no_row_with_a_loss_is_said_plainly():
     with pytest.raises(ValueError, match="expected at least one row with a loss, found none"):
         diagnose([{"train/global_step": 1}])

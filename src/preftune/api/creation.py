@@ -14,15 +14,17 @@ from typing import Any, Unpack
 from pydantic import ValidationError
 
 from preftune.api._reading import read
-from preftune.api.config import JobConfig, first_fault
+from preftune.api.config import JobConfig, LoRA, first_fault
 from preftune.api.fields import JobFields
 from preftune.api.fine_tuning import list as list_jobs
+from preftune.api.fine_tuning import model_limits
 from preftune.api.models import FineTuneJob
 from preftune.api.steps import Flow, Request, Sleep, Token
 from preftune.api.transient import is_transient, pause
 from preftune.errors import APIError, ConfigError, ConflictError
 
 _ATTEMPTS = 3
+_DEFAULT_RANK = 8  # the documentation's, where the model's limits name none
 _NEVER_ECHOED = frozenset({"wandb_key", "hf_api_token"})
 
 
@@ -31,7 +33,8 @@ def create(config: JobConfig | None = None, /, **fields: Unpack[JobFields]) -> F
 
     Raises ConfigError when a file is missing or the keywords do not make a configuration.
     """
-    body = job_config(config, **fields).to_wire()
+    config = job_config(config, **fields)
+    body = config.to_wire() | (yield from _lora_block(config))
     before = {job.id for job in (yield from list_jobs())}
     request = Request("POST", "/fine-tunes", json=body, headers={"idempotency-key": (yield Token())}, retry=False)
     attempt = 0
@@ -64,6 +67,20 @@ def job_config(config: JobConfig | None = None, /, **fields: Unpack[JobFields]) 
     if not config.training_file:
         raise ConfigError("create: training_file is missing; upload one: client.files.upload(path).id")
     return config
+
+
+def _lora_block(config: JobConfig) -> Flow[dict[str, Any]]:
+    """Return the LoRA block with what the server requires: the model's default rank, and alpha twice the rank."""
+    kind = config.training_type
+    if not isinstance(kind, LoRA):
+        return {}
+    rank = kind.lora_r
+    if rank is None:
+        address = config.model or (config.from_checkpoint or "").partition(":")[0]
+        found = (yield from model_limits(address)).lora_training
+        rank = (found.default_rank or found.max_rank if found else None) or _DEFAULT_RANK
+    alpha = kind.lora_alpha or 2 * rank
+    return {"training_type": {**kind.model_dump(), "lora_r": rank, "lora_alpha": alpha}}
 
 
 def _adopt(body: Mapping[str, Any], before: set[str]) -> Flow[FineTuneJob | None]:

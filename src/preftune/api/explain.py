@@ -24,7 +24,9 @@ def _lines(config: JobConfig) -> Iterator[str]:
         yield "loss = mean over answer tokens of -log p(token)"
         yield f"train_on_inputs is {config.training_method.train_on_inputs!r}."
     else:
-        yield f"Preference tuning {start}; the reference is the model as it is at the start of the job."
+        free = config.training_method.is_reference_free
+        reference = "no reference is in the loss" if free else "the reference is the model at the start of the job"
+        yield f"Preference tuning {start}; {reference}."
         yield from _dpo(config.training_method)
         if config.train_on_inputs is not None:
             yield "Ignored: train_on_inputs; preference tuning scores answers alone, so it is not sent."

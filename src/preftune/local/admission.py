@@ -38,6 +38,10 @@ def admit(body: dict[str, Any], store: Store) -> JobConfig:
         raise Refused(
             f"n_checkpoints is {config.n_checkpoints}; at most {limits.MAX_CHECKPOINTS}", param="n_checkpoints"
         )
+    if config.max_seq_length is not None and config.max_seq_length < limits.MIN_LENGTH:
+        raise Refused(
+            f"max_seq_length is {config.max_seq_length}; at least {limits.MIN_LENGTH}", param="max_seq_length"
+        )
     longest = limits.MAX_LENGTH_DPO if isinstance(config.training_method, DPO) else limits.MAX_LENGTH_SFT
     if config.max_seq_length is not None and config.max_seq_length > longest:
         raise Refused(f"max_seq_length is {config.max_seq_length}; at most {longest}", param="max_seq_length")

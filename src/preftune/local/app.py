@@ -70,7 +70,7 @@ def make_app(store: Store, *, api_key: str, wake: Callable[[], None]) -> Starlet
             Route("/v3/whoami", routes.whoami, methods=["GET"]),
             Route("/storage/{id}", routes.receive, methods=["PUT"]),
         ],
-        exception_handlers={Refused: _refused, HTTPException: _http_error, ClientDisconnect: _gone},
+        exception_handlers={Refused: _refused, HTTPException: _http_error, ClientDisconnect: _gone, Exception: _failed},
         lifespan=routes.life,
     )
     app.add_middleware(_KeyRequired, api_key=api_key)
@@ -432,6 +432,11 @@ def _error(status: int, message: str, *, param: str | None = None) -> JSONRespon
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)  # noqa: S101 - Starlette's registry says so
     return _error(error.status, error.message, param=error.param)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _error(500, f"the local server failed: {type(error).__name__}; its log says more")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -10,6 +10,7 @@ from typing import Any
 MAX_BATCH = 16
 MAX_EPOCHS, MAX_EVALS, MAX_CHECKPOINTS = 20, 100, 100
 MIN_RATE, MAX_RATE = 1e-8, 0.01
+MIN_LENGTH = 16  # bytes
 MAX_LENGTH_SFT, MAX_LENGTH_DPO = 65_536, 32_768  # bytes; the second is the budget of one side
 DEFAULT_SEED = 42
 DEFAULT_RANK = 8
@@ -40,7 +41,7 @@ def limits(model: str) -> dict[str, Any]:
         "max_num_checkpoints": MAX_CHECKPOINTS,
         "min_learning_rate": MIN_RATE,
         "max_learning_rate": MAX_RATE,
-        "min_max_seq_length": 16,
+        "min_max_seq_length": MIN_LENGTH,
         "max_seq_length_sft": MAX_LENGTH_SFT,
         "max_seq_length_dpo": MAX_LENGTH_DPO,
         "default_gradient_accumulation_steps": 1,

@@ -128,6 +128,7 @@ class _Run:
             "total_steps": total,
             "examples": len(objective),
             "param_count": sum(value.size for value in weights.values()),
+            "token_count": self._config.n_epochs * objective.tokens,
         }
         self._store.move_job(self._id, expected=("running",), to="running", facts=facts)
         self._event("training_start", f"Training begins: {len(objective)} examples, {total} steps.")
@@ -149,6 +150,8 @@ class _Run:
     def _objective(self, split: str, file_id: str | None) -> Objective:
         self._event(f"{split}_data_downloading", f"Reading the {split} file {file_id}.")
         record = self._validated(split, file_id or "")
+        if split == "training":
+            self._facts(training_bytes=record["bytes"])
         path = self._store.file_path(record["id"])
         kind = record["report"]["dataset_format"]
         if isinstance(self._method, DPO):

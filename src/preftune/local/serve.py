@@ -151,7 +151,7 @@ class _Worker:
     def _keep(self) -> None:
         for deaths in itertools.count():
             self._process.wait()
-            self._closing.wait(min(_FIRST_REST * 2**min(deaths, 10), _LONGEST_REST))
+            self._closing.wait(min(_FIRST_REST * 2 ** min(deaths, 10), _LONGEST_REST))
             with self._guard:
                 if self._closing.is_set():
                     return

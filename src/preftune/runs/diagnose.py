@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -68,7 +68,8 @@ def diagnose(rows: Iterable[MetricRow | Mapping[str, Any]], *, config: JobConfig
     Without `config` the loss is taken to be plain DPO. Raises ValueError when there is no row with a loss.
     """
     curves = _Curves.of(rows, config)
-    matches = [match for rule in RULES if (match := rule(curves)) is not None]
+    broken = _nan(curves)  # what is not finite makes every other comparison meaningless
+    matches = [broken] if broken else [match for rule in RULES if (match := rule(curves)) is not None]
     healthy = Match("healthy", "none of the known faults shows", "go on; compare runs by their evaluation loss")
     return Diagnosis(tuple(matches) or (healthy,), _describe(curves))
 
@@ -89,7 +90,8 @@ class _Curves:
 
     @classmethod
     def of(cls, rows: Iterable[MetricRow | Mapping[str, Any]], config: JobConfig | DPO | None) -> _Curves:
-        given = [row for item in rows for row in ([item] if isinstance(item, MetricRow) else metric_rows(item))]
+        typed = [row for item in rows for row in ([item] if isinstance(item, MetricRow) else metric_rows(item))]
+        given = [_with_nan(row) for row in typed]
         ordered = sorted((row for row in given if row.loss is not None), key=lambda row: row.step or 0)
         train, evals = ([row for row in ordered if row.split == split] for split in ("train", "eval"))
         if not ordered:
@@ -130,6 +132,11 @@ def _nan(curves: _Curves) -> Match | None:
             where = f"a value at step {row.step} ({row.split}) is not finite"
             return Match("nan", where, "look for a side without tokens in the data, or lower the learning rate")
     return None
+
+
+def _with_nan(row: MetricRow) -> MetricRow:
+    """Return a row whose loss is NaN where the server wrote null for it: JSON has no other way to say so."""
+    return replace(row, loss=math.nan) if row.loss is None and f"{row.split}/loss" in row.raw else row
 
 
 def _no_signal(curves: _Curves) -> Match | None:
@@ -226,7 +233,7 @@ def _displacement(curves: _Curves) -> Match | None:
 
 
 RULES: tuple[Callable[[_Curves], Match | None], ...] = (
-    _nan, _no_signal, _too_small_steps, _swapped_eval, _ties, _over_optimised, _label_noise, _beta_scale, _drift,
+    _no_signal, _too_small_steps, _swapped_eval, _ties, _over_optimised, _label_noise, _beta_scale, _drift,
     _displacement,
 )  # fmt: skip
 

@@ -95,6 +95,10 @@ class Objective(Protocol):
     def __len__(self) -> int:
         """Return the number of examples."""
 
+    @property
+    def tokens(self) -> int:
+        """Return the number of tokens that are scored in one pass."""
+
     def prepare(self, weights: Weights, batches: Sequence[NDArray[np.int64]]) -> None:
         """Look at the model before the first step, in the batches that come first."""
 
@@ -113,6 +117,11 @@ class Supervised:
 
     def __len__(self) -> int:
         return len(self._answers)
+
+    @property
+    def tokens(self) -> int:
+        """Return the number of answer tokens."""
+        return sum(answer.targets.size for answer in self._answers)
 
     def prepare(self, weights: Weights, batches: Sequence[NDArray[np.int64]]) -> None:
         """Do nothing: there is no reference."""
@@ -153,6 +162,11 @@ class Preference:
 
     def __len__(self) -> int:
         return len(self._pairs)
+
+    @property
+    def tokens(self) -> int:
+        """Return the number of answer tokens of both sides."""
+        return sum(pair.chosen.targets.size + pair.rejected.targets.size for pair in self._pairs)
 
     def prepare(self, weights: Weights, batches: Sequence[NDArray[np.int64]]) -> None:
         """Score every pair under the reference, grouped as it will be scored first, so that step 1 is at exactly 0."""
