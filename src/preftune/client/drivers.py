@@ -7,33 +7,23 @@ has neither. A body is opened anew at each attempt. Every failure becomes one of
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import random
-import re
 import secrets
-import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, assert_never
 
 import httpx
 import tenacity
 
-import preftune
 from preftune.api.steps import Call, Emit, Feed, Flow, Now, Request, Response, Sleep, Step, Token
+from preftune.client import exchange
 from preftune.client.connection import Connection
 from preftune.client.retry import policy
-from preftune.errors import (
-    APIConnectionError,
-    APIError,
-    APITimeoutError,
-    status_class,
-    status_message,
-)
+from preftune.errors import APIConnectionError, APIError, APITimeoutError
 
 T = TypeVar("T")
 _CHUNK = 1 << 20  # bytes of a body in memory at once
@@ -116,7 +106,7 @@ class Blocking:
         client, timeout = self._client(request), _timeout(self._connection, time_left())
         with _open(request) as file, _told(request, self._connection, timeout):
             content = _chunks(file) if file else request.body
-            sent = client.build_request(**_arguments(request, self._connection, content), timeout=timeout)
+            sent = client.build_request(**exchange.arguments(request, self._connection, content), timeout=timeout)
             raw = client.send(sent, stream=True, auth=None, follow_redirects=False)
             try:
                 if request.into is not None and raw.is_success:
@@ -127,10 +117,10 @@ class Blocking:
                     raw.read()
             finally:
                 raw.close()
-        return _answer(request, raw, self._connection)
+        return exchange.answer(request, _came(request, raw), self._connection)
 
     def _client(self, request: Request) -> httpx.Client:
-        name, secure = _destination(request, self._connection)
+        name, secure = exchange.destination(request, self._connection)
         if name not in self._clients:
             self._clients.setdefault(name, httpx.Client(verify=secure))
         return self._clients[name]
@@ -222,7 +212,7 @@ class Awaiting:
         client, timeout = self._client(request), _timeout(self._connection, time_left())
         with _open(request) as file, _told(request, self._connection, timeout):
             content = _async_chunks(file) if file else request.body
-            sent = client.build_request(**_arguments(request, self._connection, content), timeout=timeout)
+            sent = client.build_request(**exchange.arguments(request, self._connection, content), timeout=timeout)
             raw = await client.send(sent, stream=True, auth=None, follow_redirects=False)
             try:
                 if request.into is not None and raw.is_success:
@@ -233,7 +223,7 @@ class Awaiting:
                     await raw.aread()
             finally:
                 await raw.aclose()
-        return _answer(request, raw, self._connection)
+        return exchange.answer(request, _came(request, raw), self._connection)
 
     def _client(self, request: Request) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
@@ -241,7 +231,7 @@ class Awaiting:
             for ended in [old for old in self._pools if old.is_closed()]:
                 del self._pools[ended]
             self._pools[loop] = {"api": self._http_client} if self._http_client else {}
-        pool, (name, secure) = self._pools[loop], _destination(request, self._connection)
+        pool, (name, secure) = self._pools[loop], exchange.destination(request, self._connection)
         if name not in pool:
             pool[name] = httpx.AsyncClient(verify=secure)
         return pool[name]
@@ -275,48 +265,6 @@ def _timeout(connection: Connection, time_left: float) -> float:
 def _policy(driver: Blocking | Awaiting, request: Request, time_left: Callable[[], float]) -> dict[str, Any]:
     retries, chance = driver._connection.max_retries, driver._chance  # noqa: SLF001
     return policy(request, max_retries=retries, chance=chance, time_left=time_left)
-
-
-def _destination(request: Request, connection: Connection) -> tuple[str, bool]:
-    """Return which of the driver's clients a request goes through, and whether it needs TLS (and so the CA bundle)."""
-    if _is_absolute(request.path):
-        secure = request.path.startswith("https://")
-        return ("storage, TLS" if secure else "storage"), secure
-    return "api", connection.base_url.startswith("https://")
-
-
-def _is_absolute(path: str) -> bool:
-    return path.startswith(("http://", "https://"))
-
-
-def _arguments(request: Request, connection: Connection, content: Any) -> dict[str, Any]:
-    """Return what httpx builds the request from; an absolute URL gets nothing of the API's."""
-    arguments: dict[str, Any] = {
-        "method": request.method,
-        "headers": dict(request.headers),
-    }
-    if isinstance(request.body, Path):
-        arguments["headers"]["content-length"] = str(request.body.stat().st_size)
-    if content is not None:
-        arguments["content"] = content
-    if _is_absolute(request.path):
-        return arguments | {"url": request.path}
-    headers = {
-        "accept": "application/json",
-        "authorization": f"Bearer {connection.api_key.reveal()}",
-        "user-agent": f"preftune/{preftune.__version__} python/{sys.version_info.major}.{sys.version_info.minor}",
-    }
-    extra = {name.lower(): value for name, value in connection.extra_headers.items()}
-    arguments["headers"] = headers | arguments["headers"] | extra
-    params = {**(request.params or {}), **connection.extra_query}
-    if params:
-        arguments["params"] = params
-    if request.json is not None:
-        arguments["json"] = {**request.json, **connection.extra_body} if connection.extra_body else request.json
-    if request.form is not None:
-        arguments["files"] = {name: (None, value) for name, value in request.form.items()}
-    version = "" if re.match(r"/v\d+/", request.path) else "/v1"
-    return arguments | {"url": f"{connection.base_url}{version}{request.path}"}
 
 
 @contextmanager
@@ -354,13 +302,9 @@ def _told(request: Request, connection: Connection, timeout: float) -> Iterator[
             f"{where}: the request cannot be sent, {error}; look at base_url and the headers", **place
         ) from None
     except httpx.RequestError as error:  # the network, or a body that does not decode
-        reason, host = str(error) or type(error).__name__, _host(request, connection)
+        reason, host = str(error) or type(error).__name__, exchange.host(request, connection)
         sentence = f"{where}: no answer from {host}, {reason}; is the server running, and the network up?"
         raise APIConnectionError(sentence, **place, ambiguous=not isinstance(error, _NOT_SENT)) from _bare(error)
-
-
-def _host(request: Request, connection: Connection) -> str:
-    return "/".join(request.path.split("/")[:3]) if _is_absolute(request.path) else connection.base_url
 
 
 def _bare(error: Exception) -> Exception:
@@ -374,44 +318,7 @@ def _stripped(error: Exception) -> Exception:
     return error.with_traceback(None) if isinstance(error, APIError) else error
 
 
-def _answer(request: Request, raw: httpx.Response, connection: Connection) -> Response:
-    """Return what came back, or raise the error that its status stands for."""
-    streamed = request.into is not None and raw.is_success
-    content = b"" if streamed else raw.content
-    headers = {name.lower(): value for name, value in raw.headers.items()}
-    if raw.is_success or raw.status_code in request.expect:
-        return Response(raw.status_code, headers, content, request)
-    body, path = _body(content), request.path.partition("?")[0]
-    message = status_message(request.method, path, raw.status_code, body)
-    raise status_class(raw.status_code)(
-        message.replace(connection.api_key.reveal(), "…"),
-        method=request.method,
-        path=path,
-        status=raw.status_code,
-        body=body,
-        request_id=headers.get("x-request-id"),
-        retry_after=_retry_after(headers),
-        retry_hint={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
-    )
-
-
-def _body(content: bytes) -> Any:
-    try:
-        return json.loads(content) if content else None
-    except (ValueError, RecursionError):
-        return content.decode("utf-8", "replace")
-
-
-def _retry_after(headers: dict[str, str]) -> float | None:
-    """Return the seconds that the server asks to wait: milliseconds first, then seconds or a date."""
-    for name, scale in (("retry-after-ms", 1000), ("retry-after", 1)):
-        try:
-            seconds = float(headers.get(name, "")) / scale
-        except ValueError:
-            continue
-        if math.isfinite(seconds):
-            return max(0.0, seconds)
-    try:
-        return max(0.0, parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
+def _came(request: Request, raw: httpx.Response) -> Response:
+    """Return httpx's answer as ours; a body that went into a file is not in it."""
+    content = b"" if request.into is not None and raw.is_success else raw.content
+    return Response(raw.status_code, {name.lower(): value for name, value in raw.headers.items()}, content, request)
