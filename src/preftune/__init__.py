@@ -42,7 +42,7 @@ _ROOMS = ("errors", "losses", "pairs", "runs")
 
 __all__ = [*_HOMES, *_ROOMS]
 
-if not TYPE_CHECKING:  # a checker that saw this would let every misspelt name pass
+if not TYPE_CHECKING:  # pragma: no branch - a checker that saw this would let every misspelt name pass
 
     def __getattr__(name):  # noqa: ANN001, ANN202 - hidden from type checkers
         from importlib import import_module  # noqa: PLC0415 - first use only

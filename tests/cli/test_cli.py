@@ -7,8 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click.shell_completion import ShellComplete
 
-from preftune.cli import main
+from preftune.cli import cli, main
 from preftune.recipes import demo as demo_recipe
 
 GOOD = (
@@ -97,6 +98,11 @@ def test_every_command_tells_what_it_does(capsys):
     for name in ("check", "demo", "serve"):
         assert f"  {name} " in out
         assert run(capsys, name, "--help")[0] == 0
+
+
+def test_every_command_is_offered_for_completion():
+    completion = ShellComplete(cli, {}, "preftune", "_PREFTUNE_COMPLETE")
+    assert [item.value for item in completion.get_completions([], "")] == ["check", "demo", "serve"]
 
 
 def test_interrupting_ends_in_130_and_says_so(capsys, tmp_path, monkeypatch):

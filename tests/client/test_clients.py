@@ -81,10 +81,3 @@ def test_a_client_is_closed_by_its_with_block(rig, respx_mock):
     rig.do(lambda client: kept.append(client) or client.request("GET", "/x"))
     driver = kept[0]._driver
     assert (driver._clients if rig.kind == "sync" else driver._pools) == {}
-
-
-def test_a_kind_of_settings_alone_cannot_run():
-    from preftune.client.clients import _Settings
-
-    with pytest.raises(NotImplementedError):
-        _Settings(api_key="k").with_options()

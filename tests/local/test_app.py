@@ -227,6 +227,27 @@ def test_preprocess_before_the_bytes_is_refused(local):
     assert answer.json()["error"]["message"] == f"file {file_id} has no content yet; upload it first"
 
 
+def test_a_complete_file_takes_no_other_bytes(local):
+    answer = opened(local)
+    local.call("PUT", answer.headers["location"], key=None, content=b'{"text": "a"}')
+    local.call("POST", f"/v1/files/{answer.headers['x-together-file-id']}/preprocess")
+    assert fault(local.call("PUT", answer.headers["location"], key=None, content=b"other"))[0] == 403
+
+
+def test_a_file_of_another_purpose_is_complete_unread(local):
+    file_id = local.upload(b"a,b\n1,2\n", purpose="eval", file_name="table.csv", file_type="csv")
+    file = local.get(f"/v1/files/{file_id}")
+    assert (file["processing_status"], file["purpose"], "validation_report" in file) == ("COMPLETED", "eval", False)
+
+
+def test_a_failure_of_the_server_keeps_the_envelope(local, monkeypatch, caplog):
+    monkeypatch.setattr(local.store, "jobs", lambda: 1 / 0)
+    answer = local.call("GET", "/v1/fine-tunes")
+    message = "the local server failed: ZeroDivisionError; its log says more"
+    assert (answer.status_code, answer.json()["error"]["message"]) == (500, message)
+    assert "GET /v1/fine-tunes failed" in caplog.text
+
+
 def test_preprocess_again_changes_nothing(local):
     file_id = local.upload([{"text": "a"}])
     before = local.get(f"/v1/files/{file_id}")

@@ -87,6 +87,13 @@ def test_every_line_is_one_pair_in_the_documented_format(name: str) -> None:
             assert 60 <= len(message["content"]) <= 320
 
 
+def test_the_script_writes_both_files_beside_itself(monkeypatch, tmp_path):
+    monkeypatch.setattr(make, "__file__", str(tmp_path / "make.py"))
+    make.main()
+    for name in ("train.jsonl", "heldout.jsonl"):
+        assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes()
+
+
 def test_the_committed_files_are_what_the_generator_builds() -> None:
     train, heldout = make.build()
     assert (FOLDER / "train.jsonl").read_bytes() == make.to_jsonl(train).encode()

@@ -61,9 +61,10 @@ class _Settings:
         copy._driver = self._running.sharing(copy._connection)
         return copy
 
-    @property
-    def _running(self) -> "Any":
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        @property
+        def _running(self) -> Any: ...
 
 
 class Client(_Settings):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import itertools
 import os
 import secrets
 import shutil
@@ -149,9 +148,11 @@ class _Worker:
         )
 
     def _keep(self) -> None:
-        for deaths in itertools.count():
+        rest = _FIRST_REST
+        while True:
             self._process.wait()
-            self._closing.wait(min(_FIRST_REST * 2 ** min(deaths, 10), _LONGEST_REST))
+            self._closing.wait(rest)
+            rest = min(2 * rest, _LONGEST_REST)
             with self._guard:
                 if self._closing.is_set():
                     return
