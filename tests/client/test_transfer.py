@@ -330,6 +330,7 @@ UNSOUND = {
     "device": archive((special("null", tarfile.CHRTYPE), b"")),
     "fifo": archive((special("pipe", tarfile.FIFOTYPE), b"")),
     "nul": archive((NUL, b"x")),
+    "file-and-folder": archive(("a", b"x"), ("a/b", b"x")),
     "empty": b"",
     "html": b"<html>not found</html>" * 100,
     "cut-tar": SOUND[: 2 * 512 + 4],
@@ -368,7 +369,7 @@ def test_a_fault_of_the_disk_is_told_as_such(rig, served, tmp_path, monkeypatch)
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tarfile.TarFile, "extract", full)
+    monkeypatch.setattr("preftune.client.transfer.shutil.copyfileobj", full)
     served(SOUND)
     with pytest.raises(OSError, match="No space left"):
         rig.do(download(tmp_path / "a"))

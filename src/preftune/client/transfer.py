@@ -8,7 +8,7 @@ import shutil
 import tarfile
 import tempfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, NamedTuple
 from urllib.parse import urljoin
 
@@ -185,9 +185,22 @@ def _extract(tar: tarfile.TarFile, into: Path) -> None:
         size += member.size
         if size > _MAX_UNPACKED:
             raise tarfile.TarError(f"more than {_MAX_UNPACKED:,} bytes")
-        if not (member.isfile() or member.isdir()):
-            raise tarfile.TarError(f"{member.name!r}, which is neither a file nor a folder")
-        tar.extract(member, into, filter="data")
+        inside = PurePosixPath(member.name.lstrip("/"))
+        if ".." in inside.parts or not (member.isfile() or member.isdir()):
+            raise tarfile.TarError(f"{member.name!r}, which is neither a file nor a folder below the target")
+        _place(tar, member, into / inside)
+
+
+def _place(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
+    """Write one member; by hand, since tarfile's own filters came only with 3.11.4."""
+    try:
+        (place if member.isdir() else place.parent).mkdir(parents=True, exist_ok=True)
+        source = tar.extractfile(member)
+        if source is not None:  # a folder has no content
+            with source, place.open("wb") as target:
+                shutil.copyfileobj(source, target)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise tarfile.TarError(f"{member.name!r} as a file and as a folder") from None
 
 
 def _move_into(unpacked: Path, target: Path) -> None:
