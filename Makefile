@@ -1,5 +1,5 @@
 # Each target needs `make` and `python3` (3.11 or later) and sets up by itself what it needs; nothing is installed twice.
-.PHONY: demo test check peers docs bench format clean
+.PHONY: demo test check peers bench format clean
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -22,8 +22,11 @@ check: $(STAMP)                    ## format, lint, types, layers, tests with co
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-peers: $(PEERS)                    ## tests against other projects' packages, in an environment of their own
-	.venv-peers/bin/python -m pytest -p no:cacheprovider tests/peers
+peers: $(PEERS)                    ## tests against other projects' packages (together, torch), in an environment of their own
+	.venv-peers/bin/python -m pytest -p no:cacheprovider tests/peers tests/losses
+
+bench: $(PEERS)                    ## measured side by side with peers, as medians and ratios; no test asserts a time
+	.venv-peers/bin/python benchmarks/startup.py
 
 format: $(STAMP)                   ## rewrite the code in the house's format
 	$(BIN)/ruff format .
