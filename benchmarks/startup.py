@@ -34,9 +34,8 @@ def main() -> None:
     rounds = [
         (milliseconds(BARE), {name: milliseconds(code) for name, code in COMMANDS.items()}) for _ in range(ROUNDS)
     ]
-    print(
-        f"bare interpreter: {median(bare for bare, _ in rounds):.1f} ms, {ROUNDS} rounds, Python {sys.version.split()[0]}"
-    )
+    bare = median(bare for bare, _ in rounds)
+    print(f"bare interpreter: {bare:.1f} ms, {ROUNDS} rounds, Python {sys.version.split()[0]}")
     for name in COMMANDS:
         print(f"{name:<32} +{median(taken[name] - bare for bare, taken in rounds):.1f} ms")
 

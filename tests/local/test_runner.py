@@ -568,6 +568,28 @@ def test_a_job_begun_again_after_the_workers_death_writes_what_it_would_have_wri
     assert job["status"] == "completed"
 
 
+def test_the_reference_is_kept_with_the_job_whatever_becomes_of_its_parent(local, store, pairs, at_row):
+    parent = local.train(**trained(local, pairs))
+    fields = trained(local, pairs) | {"from_checkpoint": parent["id"], "model": None}
+    expected = local.train(**fields)
+
+    deaths = []
+
+    def die_once(job_id):
+        if not deaths:
+            deaths.append(job_id)
+            raise SystemExit
+
+    at_row(1, die_once)
+    job_id = local.create(**fields)["id"]
+    with pytest.raises(SystemExit):
+        runner.run_next(store)
+    local.call("DELETE", f"/v1/fine-tunes/{parent['id']}")
+    assert runner.run_next(store)
+    job = local.get(f"/v1/fine-tunes/{job_id}")
+    assert (job["status"], local.rows(job)) == ("completed", local.rows(expected))
+
+
 # the process
 
 

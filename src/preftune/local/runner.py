@@ -139,13 +139,18 @@ class _Run:
         self._finish()
 
     def _start_weights(self) -> Weights:
+        """Return the model at the job's start, which is the reference of DPO; it is kept with the job."""
         if not self._config.from_checkpoint:
             return base_weights()
-        try:
-            job, step = parent(self._config.from_checkpoint, self._store)
-        except Refused as reason:
-            raise UserError(reason.message) from None
-        return load_weights(self._store.checkpoint_path(job["id"], step))
+        kept = self._store.checkpoint_path(self._id, 0, ".reference.safetensors")
+        if not kept.is_file():
+            try:
+                job, step = parent(self._config.from_checkpoint, self._store)
+            except Refused as reason:
+                raise UserError(reason.message) from None
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(kept, self._store.checkpoint_path(job["id"], step).read_bytes())
+        return load_weights(kept)
 
     def _objective(self, split: str, file_id: str | None) -> Objective:
         self._event(f"{split}_data_downloading", f"Reading the {split} file {file_id}.")
