@@ -501,3 +501,40 @@ def test_an_unfit_file_is_refused_by_name_and_place(tmp_path, name, text, expect
 def test_a_missing_file_is_refused_by_name(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read, No such file or directory; check the path"):
         JobConfig.from_file(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"n_epochs": 21}, "n_epochs: must be from 1 to 20, found 21"),
+        ({"n_checkpoints": 0}, "n_checkpoints: must be 1 or more, found 0"),
+        ({"batch_size": "MAX"}, "batch_size: must be 'max' or a whole number of at least 1, found 'MAX'"),
+        ({"batch_size": True}, "batch_size: must be 'max' or a whole number of at least 1, found True"),
+        ({"suffix": "x" * 65}, "suffix: must have at most 64 characters, found 65"),
+        ({"lora_dropout": 1.0}, "training_type.lora_dropout: must be below 1, found 1.0"),
+        ({"training_method": "DPO"}, "training_method: must be 'sft' or 'dpo', found 'DPO'"),
+        ({"training_method": DPO}, "training_method: must be an object, found the class DPO; write DPO()"),
+        ({"lr_scheduler": "step"}, "lr_scheduler: must be 'linear' or 'cosine', found 'step'"),
+    ],
+)
+def test_a_refusal_says_what_was_expected_and_found(fields, expected):
+    assert sentence(**fields) == expected
+
+
+def test_none_is_the_default():
+    fields = dict.fromkeys(["dpo_beta", "learning_rate", "warmup_ratio", "training_type", "lora", "suffix"])
+    assert JobConfig(model="m", **fields) == JobConfig(model="m")
+
+
+def test_train_on_inputs_in_a_dpo_block_is_warned_about_and_not_sent():
+    with pytest.warns(ConfigWarning, match="train_on_inputs is ignored"):
+        config = JobConfig(model="m", training_method={"method": "dpo", "train_on_inputs": True})
+    assert "train_on_inputs" not in config.to_wire()["training_method"]
+
+
+def test_replacing_does_not_warn_again_and_warns_of_what_is_new():
+    with pytest.warns(ConfigWarning, match="dpo_beta is 0.01") as told:
+        config = JobConfig(model="m", training_method="dpo", dpo_beta=0.01).replace(training_file="f")
+    assert len(told) == 1
+    with pytest.warns(ConfigWarning, match="dpo_beta is 2"):
+        config.replace(dpo_beta=2)

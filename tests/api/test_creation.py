@@ -295,3 +295,16 @@ def test_keywords_that_make_no_job_are_refused_before_anything_is_sent(play, fie
     with pytest.raises(ConfigError) as error:
         play(create(**fields))
     assert str(error.value) == sentence
+
+
+def test_create_takes_a_dict_too(play):
+    fields = CONFIG.to_wire() | {"lora_r": None}
+    assert play(create(fields), *START, (POST, ECHO)).result == FineTuneJob(**ECHO)
+
+
+def test_an_old_output_name_with_colons_is_asked_for_whole(play):
+    config = JobConfig(from_checkpoint="ns/base:mine:ft-1", training_file="f", lora=True)
+    asked = Request("GET", "/fine-tunes/models/limits", params={"model_name": "ns/base:mine:ft-1"})
+    flow = create(config)
+    assert next(flow) == asked
+    flow.close()

@@ -75,7 +75,7 @@ def test_what_is_ignored_and_what_stops_early_is_said():
                 "z = 0.1 * (log p(chosen) - log p(rejected))",
                 "dpo_reference_free: the reference model is left out, so nothing holds the policy near its start.",
                 "rpo_alpha adds the chosen answer's mean NLL per token, which keeps its log-probability from falling.",
-                f"{PAIR} (plus the NLL term).",
+                "A pair whose two sides count alike has the loss 0.6931 (plus the NLL term).",
             ],
         ),
         (
@@ -88,7 +88,7 @@ def test_what_is_ignored_and_what_stops_early_is_said():
                     "each side divided by its length"
                 ),
                 "(dpo_normalize_logratios_by_length); gamma is an absolute margin that dpo_beta does not multiply.",
-                "A pair that is not learned at all has the loss 1.313.",
+                "A pair whose two sides count alike has the loss 1.313.",
             ],
         ),
         (
@@ -107,3 +107,34 @@ def test_what_is_ignored_and_what_stops_early_is_said():
 )
 def test_each_knob_of_the_loss_is_explained(method, lines):
     assert explain_method(method).splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"validation_file": "f"}, "Ignored: validation_file, since n_evals is 0."),
+        (
+            {"early_stopping_patience": 3},
+            "Ignored: early_stopping_patience, since early_stopping_enabled is False.",
+        ),
+        ({"wandb_name": "x", "wandb_entity": "y"}, "Ignored: wandb_entity, wandb_name, since there is no wandb_key."),
+        ({"max_grad_norm": 0}, "max_grad_norm is 0: gradients are not clipped."),
+    ],
+)
+def test_a_knob_without_an_effect_is_told(fields, line):
+    assert line in JobConfig(model="m", **fields).explain().splitlines()
+
+
+def test_the_pace_of_training_is_told_whole():
+    config = JobConfig(
+        from_checkpoint="ft-1", batch_size=8, gradient_accumulation_steps=4, warmup_ratio=0.1, n_epochs=2
+    )
+    assert config.explain().splitlines()[-1] == (
+        "Trains what the parent job trained for 2 epochs, batch 8 x 4, peak rate 1e-05, cosine schedule "
+        "after a warm-up of 10% of the steps."
+    )
+
+
+def test_a_method_without_a_reference_is_not_given_one():
+    config = JobConfig(model="m", training_method=DPO(dpo_beta=2, simpo_gamma=1))
+    assert config.explain().splitlines()[0] == "Preference tuning from m; no reference is in the loss."

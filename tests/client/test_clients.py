@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 import preftune as pt
@@ -77,7 +78,32 @@ def test_request_reaches_what_has_no_method(rig, respx_mock):
 
 def test_a_client_is_closed_by_its_with_block(rig, respx_mock):
     respx_mock.get(f"{BASE}/v1/x").respond(json={})
-    kept = []
-    rig.do(lambda client: kept.append(client) or client.request("GET", "/x"))
+    kept, pools = [], []
+
+    def look(client):
+        kept.append(client)
+        answer = client.request("GET", "/x")
+        pools.append(client._running)
+        return answer
+
+    rig.do(look)
     driver = kept[0]._driver
-    assert (driver._clients if rig.kind == "sync" else driver._pools) == {}
+    if rig.kind == "sync":
+        assert [pool.is_closed for pool in driver._clients.values()] == [True]
+    else:
+        assert driver._pools == {}
+
+
+def test_a_closed_client_of_the_callers_own_is_not_replaced_silently(respx_mock):
+    respx_mock.get(f"{BASE}/v1/files").respond(json={})
+    client = pt.Client(api_key="k", base_url=BASE, http_client=httpx.Client())
+    client.files.list()
+    client.close()
+    with pytest.raises(RuntimeError, match="client has been closed"):
+        client.files.list()
+
+
+def test_a_path_without_its_slash_is_the_same_path(rig, respx_mock):
+    route = respx_mock.get(f"{BASE}/v1/x").respond(json={})
+    rig.do(lambda client: client.request("GET", "x"))
+    assert route.call_count == 1

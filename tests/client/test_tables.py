@@ -93,7 +93,7 @@ def test_both_clients_show_one_signature(name):
         ),
         (
             "fine_tuning.create",
-            "(config: 'JobConfig | None' = None, /, **fields: 'Unpack[JobFields]') -> 'FineTuneJob'",
+            "(config: 'JobConfig | JobFields | None' = None, /, **fields: 'Unpack[JobFields]') -> 'FineTuneJob'",
         ),
     ],
 )

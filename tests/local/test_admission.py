@@ -1,7 +1,8 @@
 import pytest
 
 from preftune.api.config import JobConfig
-from preftune.local.admission import Refused, admit, parent, split_address, wire_config
+from preftune.api.fine_tuning import split_checkpoint
+from preftune.local.admission import Refused, admit, parent, wire_config
 
 
 @pytest.fixture
@@ -62,8 +63,8 @@ def test_both_names_of_the_same_key_are_understood(body, store):
             "max_seq_length",
             "max_seq_length is 32769; at most 32768",
         ),
-        ({"n_epochs": 21}, "n_epochs", "n_epochs: Input should be less than or equal to 20"),
-        ({"learning_rate": 100}, "learning_rate", "learning_rate: Input should be less than or equal to 0.01"),
+        ({"n_epochs": 21}, "n_epochs", "n_epochs: must be from 1 to 20, found 21"),
+        ({"learning_rate": 100}, "learning_rate", "learning_rate: must be from 1e-08 to 0.01, found 100.0"),
         (
             {"n_evals": 2},
             None,
@@ -125,7 +126,7 @@ def test_model_and_checkpoint_exclude_each_other(body, store):
     ],
 )
 def test_only_digits_after_the_last_colon_are_a_step(address, expected):
-    assert split_address(address) == expected
+    assert split_checkpoint(address) == expected
 
 
 @pytest.mark.parametrize(
@@ -215,3 +216,19 @@ def test_a_job_from_a_checkpoint_trains_like_its_parent_unless_it_says_otherwise
     assert wire_config(admit(start, store), inherited={"type": "Full"})["training_type"] == {"type": "Full"}
     own = wire_config(admit(start | {"training_type": {"type": "Lora"}}, store), inherited={"type": "Full"})
     assert own["training_type"]["type"] == "Lora"
+
+
+def test_a_file_of_another_purpose_is_not_trained_on(local):
+    file_id = local.upload(b"a,b\n", purpose="eval", file_name="a.csv", file_type="csv")
+    answer = local.call("POST", "/v1/fine-tunes", json={"model": "m", "training_file": file_id})
+    message = f"training_file: {file_id} was uploaded for 'eval', not for 'fine-tune'"
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, message)
+
+
+@pytest.mark.parametrize(("length", "bound"), [(15, "at least 16"), (70_000, "at most 65536")])
+def test_a_length_outside_the_limits_is_refused(local, length, bound):
+    file_id = local.upload([{"text": "a"}])
+    fields = {"model": "m", "training_file": file_id, "max_seq_length": length}
+    answer = local.call("POST", "/v1/fine-tunes", json=fields)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "max_seq_length")
+    assert bound in answer.json()["error"]["message"]

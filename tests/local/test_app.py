@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preftune.api.config import FLAT, JobConfig
+from preftune.api.config import JobConfig
 from preftune.api.models import metric_rows
+from preftune.api.nesting import FLAT
 from preftune.local import validate
 from preftune.local.app import make_app
 

@@ -317,14 +317,14 @@ def long_pair(text):
 def test_answers_over_the_budget_are_cut_and_counted(local):
     file_id = local.upload([long_pair("short"), long_pair("long " * 40)])
     job = local.train(training_file=file_id, training_method=DPO, max_seq_length=64)
-    expected = "2 examples of the training file were cut to 64 bytes; 1 had no answer left and were dropped."
+    expected = "2 pairs of the training file were cut to 64 bytes; 1 had no answer left and were dropped."
     assert (job["status"], job["trainingfile_numlines"]) == ("completed", 1)
     assert messages(job, "warning")[1:] == [expected]
 
 
 def test_a_cut_that_drops_nothing_says_so_little(local):
     job = local.train(training_file=local.upload([long_pair("short")]), training_method=DPO, max_seq_length=64)
-    assert messages(job, "warning")[1:] == ["1 examples of the training file were cut to 64 bytes."]
+    assert messages(job, "warning")[1:] == ["1 pairs of the training file were cut to 64 bytes."]
 
 
 def test_a_conversation_over_the_budget_keeps_the_answers_that_fit(local):
@@ -341,12 +341,18 @@ def test_a_conversation_over_the_budget_keeps_the_answers_that_fit(local):
         (
             long_pair("x" * 99),
             DPO,
-            "The budget of 16 bytes a side leaves no answer in the training file; raise max_seq_length.",
+            (
+                "The budget of 16 bytes a side leaves no answer in the training file; "
+                "raise max_seq_length, or shorten the prompts."
+            ),
         ),
         (
             {"prompt": "x" * 99, "completion": "y"},
             {"method": "sft"},
-            "The rows of the training file keep no answer within the budget of 16 bytes; raise max_seq_length.",
+            (
+                "The rows of the training file keep no answer within the budget of 16 bytes; "
+                "raise max_seq_length, or shorten the prompts."
+            ),
         ),
         (
             {"messages": [turn("assistant", "b", weight=0)]},

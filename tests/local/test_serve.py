@@ -1,6 +1,7 @@
 import asyncio
 import fcntl
 import json
+import logging
 import os
 import signal
 import socket
@@ -267,3 +268,25 @@ def test_a_worker_that_does_not_end_by_itself_is_killed(tmp_path, monkeypatch):
     worker.close()
     assert worker._process.returncode == -signal.SIGKILL
     worker.wake()
+
+
+def test_the_programs_own_logging_is_left_alone(tmp_path):
+    logger, handler = logging.getLogger("uvicorn"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        LocalServer(tmp_path).close()
+        assert handler in logger.handlers
+    finally:
+        logger.removeHandler(handler)
+
+
+def test_a_key_that_no_client_can_send_is_refused(tmp_path):
+    with pytest.raises(LocalServerError, match="expected printable ASCII without spaces"):
+        LocalServer(tmp_path, api_key="has space")
+
+
+def test_a_server_that_nobody_closes_leaves_nothing_behind():
+    script = "import preftune, sys; server = preftune.LocalServer(); print(server.data_dir)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert not Path(done.stdout.strip()).exists()

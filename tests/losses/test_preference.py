@@ -407,3 +407,17 @@ def test_torch_bfloat16_inputs_are_computed_in_float64(method):
     assert torch.equal(found.losses, preference_loss(**wide, method=method).losses)
     found.mean.backward()
     assert narrow["policy_chosen_logps"].grad.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("function", [preference_loss, preference_gradients])
+def test_a_method_that_is_no_dpo_is_refused(function):
+    with pytest.raises(TypeError, match=r"method: expected a DPO, found 'dpo'; write preftune.DPO\(dpo_beta=0.1\)"):
+        function(policy_chosen_logps=[-1.0], policy_rejected_logps=[-2.0], method="dpo")
+
+
+def test_a_negative_weight_is_refused():
+    with pytest.raises(ValueError, match=r"weights\[1\]: expected at least 0 as a weight, found -1"):
+        preference_loss(
+            policy_chosen_logps=[-1.0, -1.0], policy_rejected_logps=[-2.0, -2.0], weights=[1.0, -1.0],
+            method=DPO(dpo_reference_free=True),
+        )  # fmt: skip

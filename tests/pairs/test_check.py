@@ -202,14 +202,20 @@ def test_check_takes_an_extension_in_capitals(write_rows):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("pairs.json", "expected a .jsonl file, found '.json'; convert it first: preftune.convert('pairs.json', 'pairs.jsonl')"),  # noqa: E501
-        ("pairs", "expected a .jsonl file, found 'no extension'; convert it first: preftune.convert('pairs', 'pairs.jsonl')"),  # noqa: E501
+        ("pairs.json", "found '.json'; convert it: preftune.convert('{path}', '{path}l')"),
+        ("pairs", "found 'no extension'; rename it if it is JSONL"),
     ],
 )  # fmt: skip
 def test_check_raises_for_another_extension(write_rows, name, message):
     path = write_rows(row(), name=name)
-    with pytest.raises(DataError, match=f"^{re.escape(f'{path}: {message}')}$"):
+    expected = f"{path}: expected a .jsonl file, {message.format(path=path)}"
+    with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
         check(path)
+
+
+def test_check_refuses_what_is_no_file():
+    with pytest.raises(DataError, match="found a device or a pipe"):
+        check("/dev/null")
 
 
 def test_check_raises_where_there_is_no_file(tmp_path):

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from preftune.errors import DataError
+from preftune.errors import ConfigError, DataError
 from preftune.recipes.demo import run_demo
 
 pytestmark = pytest.mark.slow
@@ -80,3 +80,9 @@ def test_an_unfit_file_is_refused_with_its_place(tmp_path, text, sentence):
     path.write_text(text)
     with pytest.raises(DataError, match=sentence):
         run_demo(path, out=tmp_path / "adapter")
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_training(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigError, match="expected a folder that can be written"):
+        run_demo(out=tmp_path / "file" / "adapter")

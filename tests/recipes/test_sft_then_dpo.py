@@ -81,6 +81,7 @@ def test_configurations_may_be_whole_and_keep_all_but_model_and_files(preftune_c
         ({"sft": {"training_method": "dpo"}}, "sft: expected a supervised configuration, found training_method 'dpo'"),
         ({"dpo": {"training_method": "sft"}}, "dpo: expected a preference configuration, found training_method 'sft'"),
         ({"dpo": {"n_evals": 3}}, "dpo: n_evals is 3, but there is no validation data"),
+        ({"sft": {"n_evals": 2}}, "sft: n_evals is 2, but there is no validation data"),
     ],
 )
 def test_a_configuration_in_the_wrong_place_is_refused_before_anything_is_sent(data, stages, sentence):

@@ -164,6 +164,25 @@ def test_no_row_with_a_loss_is_said_plainly():
         diagnose([{"train/global_step": 1}])
 
 
+def test_a_short_run_is_read_from_its_two_ends():
+    rows = [
+        {
+            "train/global_step": step,
+            "train/loss": 0.6,
+            "train/logps/chosen": -100.0 - step,
+            "train/logps/rejected": -100.0 - 1.1 * step,
+        }
+        for step in range(1, 20)
+    ]
+    assert diagnose(rows).verdict == "displacement"
+    assert "chosen log-probability fell by 10.0 nats, rejected fell by 11.0 nats" in diagnose(rows).description
+
+
+def test_a_fall_that_the_rejected_side_outruns_is_no_displacement():
+    changes = {"eval/logps/chosen": lambda step: -100.0 - 0.5 * step, "eval/logps/rejected": lambda step: -100.0 - step}
+    assert diagnose(run(**changes)).verdict == "healthy"
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("name", EXPECTED)
 def test_recorded_runs_get_the_verdict_they_are_named_for(name):

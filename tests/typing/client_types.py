@@ -27,6 +27,16 @@ from preftune.api.models import (
 from preftune.api.steps import Flow, Response
 
 
+def what_a_user_writes_is_complete() -> None:
+    assert_type(pt.DPO(), pt.DPO)
+    assert_type(pt.DPO(dpo_beta=0.1, rpo_alpha=0.5, simpo_gamma=0.0, dpo_reference_free=False), pt.DPO)
+    assert_type(pt.SFT(train_on_inputs=True), pt.SFT)
+    assert_type(pt.LoRA(), pt.LoRA)
+    assert_type(pt.FullFineTuning(), pt.FullFineTuning)
+    assert_type(pt.JobConfig(model="m", training_method=pt.DPO(), training_type=pt.LoRA(lora_r=8)), pt.JobConfig)
+    pt.DPO(beta=0.1)  # type: ignore[call-arg]
+
+
 def a_call_returns_its_model(client: pt.Client, config: pt.JobConfig, job: FineTuneJob) -> None:
     assert_type(client.fine_tuning.retrieve("ft-1"), FineTuneJob)
     assert_type(client.fine_tuning.retrieve(job), FineTuneJob)

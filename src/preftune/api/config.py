@@ -14,55 +14,86 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, Unpack
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from preftune.api.nesting import FLAT, nested
 from preftune.errors import ConfigError, ConfigWarning
-from preftune.losses.method import DPO, Finite, Knobs, NotNegative, Positive, unknown_key
+from preftune.losses.method import DPO, Finite, Knobs, NotNegative, Positive, within
 
 if TYPE_CHECKING:
     from preftune.api.fields import JobFields
 
 __all__ = ["DPO", "SFT", "CosineSchedule", "FullFineTuning", "JobConfig", "LinearSchedule", "LoRA", "MultimodalParams"]
 
-Share: TypeAlias = Annotated[Finite, Field(ge=0, le=1)]
+Share: TypeAlias = Annotated[Finite, within(0, 1)]
+Count: TypeAlias = Annotated[int, within(1)]
 MAX_SUFFIX = 64  # the quickstart's figure; the command line's help says 40
+
+
+def _below_one(value: float) -> float:
+    if value >= 1:
+        raise PydanticCustomError("below_one", "must be below 1, found {value}", {"value": value})
+    return value
+
+
+def _batch(value: object) -> object:
+    if value == "max" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise PydanticCustomError(
+        "batch", "must be 'max' or a whole number of at least 1, found {value}", {"value": repr(value)}
+    )
+
+
+def _short(value: str) -> str:
+    if len(value) > MAX_SUFFIX:
+        text = "must have at most {most} characters, found {count}"
+        raise PydanticCustomError("short", text, {"most": MAX_SUFFIX, "count": len(value)})
+    return value
 
 
 class SFT(Knobs):
     """Supervised fine-tuning; `train_on_inputs` says whether the prompt's tokens are learned too."""
 
-    method: Literal["sft"] = Field("sft", repr=False)
+    method: Literal["sft"] = Field(default="sft", repr=False)
     train_on_inputs: bool | Literal["auto"] = "auto"
 
 
 class LoRA(Knobs):
     """A low-rank adapter; a rank or alpha of None leaves the choice to the model's limits."""
 
-    type: Literal["Lora"] = Field("Lora", repr=False)
-    lora_r: Annotated[int, Field(ge=1, le=64)] | None = None
-    lora_alpha: Annotated[int, Field(ge=1)] | None = None
-    lora_dropout: Annotated[Finite, Field(ge=0, lt=1)] = 0.0
+    type: Literal["Lora"] = Field(default="Lora", repr=False)
+    lora_r: Annotated[int, within(1, 64)] | None = None
+    lora_alpha: Count | None = None
+    lora_dropout: Annotated[NotNegative, AfterValidator(_below_one)] = 0.0
     lora_trainable_modules: str = "all-linear"
 
 
 class FullFineTuning(Knobs):
     """All weights are trained."""
 
-    type: Literal["Full"] = Field("Full", repr=False)
+    type: Literal["Full"] = Field(default="Full", repr=False)
 
 
 class LinearSchedule(Knobs):
     """The rate falls linearly to `min_lr_ratio` of its peak."""
 
-    lr_scheduler_type: Literal["linear"] = Field("linear", repr=False)
+    lr_scheduler_type: Literal["linear"] = Field(default="linear", repr=False)
     min_lr_ratio: Share = 0.0
 
 
 class CosineSchedule(Knobs):
     """The rate falls along a cosine of `num_cycles` cycles to `min_lr_ratio` of its peak."""
 
-    lr_scheduler_type: Literal["cosine"] = Field("cosine", repr=False)
+    lr_scheduler_type: Literal["cosine"] = Field(default="cosine", repr=False)
     min_lr_ratio: Share = 0.0
     num_cycles: Positive = 0.5
 
@@ -76,16 +107,6 @@ class MultimodalParams(Knobs):
 Method: TypeAlias = Annotated[SFT | DPO, Field(discriminator="method")]
 TrainingType: TypeAlias = Annotated[LoRA | FullFineTuning, Field(discriminator="type")]
 Schedule: TypeAlias = Annotated[LinearSchedule | CosineSchedule, Field(discriminator="lr_scheduler_type")]
-
-# flat keyword: the block that it belongs to; knobs of a method decide nothing about which method it is
-FLAT: Mapping[str, str] = (
-    dict.fromkeys([name for name in DPO.model_fields if name != "method"], "training_method")
-    | dict.fromkeys([name for name in LoRA.model_fields if name != "type"], "training_type")
-    | dict.fromkeys(["lr_scheduler_type", "min_lr_ratio", "num_cycles"], "lr_scheduler")
-    | {"train_vision": "multimodal_params"}
-)
-_TAGS = {"training_method": "method", "training_type": "type", "lr_scheduler": "lr_scheduler_type"}
-_ALIASES = {"wandb_api_key": "wandb_key", "scheduler_num_cycles": "num_cycles"}  # the other names that sources use
 
 
 class JobConfig(Knobs):
@@ -109,23 +130,23 @@ class JobConfig(Knobs):
     training_type: TrainingType | None = None
     train_on_inputs: bool | Literal["auto"] | None = None  # the deprecated top-level name; SFT takes it over
     packing: bool = True
-    max_seq_length: Annotated[int, Field(ge=1)] | None = None
-    n_epochs: Annotated[int, Field(ge=1, le=20)] = 1
-    n_checkpoints: Annotated[int, Field(ge=1)] = 1
-    n_evals: Annotated[int, Field(ge=0, le=100)] = 0
-    batch_size: Annotated[int, Field(ge=1)] | Literal["max"] = "max"
-    gradient_accumulation_steps: Annotated[int, Field(ge=1)] | None = None
-    learning_rate: Annotated[Finite, Field(ge=1e-8, le=0.01)] = 1e-5
+    max_seq_length: Count | None = None
+    n_epochs: Annotated[int, within(1, 20)] = 1
+    n_checkpoints: Count = 1
+    n_evals: Annotated[int, within(0, 100)] = 0
+    batch_size: Annotated[int | Literal["max"], BeforeValidator(_batch)] = "max"
+    gradient_accumulation_steps: Count | None = None
+    learning_rate: Annotated[Finite, within(1e-8, 0.01)] = 1e-5
     lr_scheduler: Schedule = CosineSchedule()
     warmup_ratio: Share = 0.0
     max_grad_norm: NotNegative = 1.0
     weight_decay: NotNegative = 0.0
-    random_seed: Annotated[int, Field(ge=0)] | None = None
-    suffix: Annotated[str, Field(max_length=MAX_SUFFIX)] | None = None
+    random_seed: Annotated[int, within(0)] | None = None
+    suffix: Annotated[str, AfterValidator(_short)] | None = None
     early_stopping_enabled: bool = False
-    early_stopping_patience: Annotated[int, Field(ge=1)] = 2
+    early_stopping_patience: Count = 2
     early_stopping_min_delta: NotNegative = 0.0
-    early_stopping_warmup_evals: Annotated[int, Field(ge=0)] = 1
+    early_stopping_warmup_evals: Annotated[int, within(0)] = 1
     multimodal_params: MultimodalParams | None = None
     wandb_key: str | None = Field(None, repr=False)
     wandb_base_url: str | None = None
@@ -141,10 +162,10 @@ class JobConfig(Knobs):
     @classmethod
     def _nest(cls, data: object) -> object:
         """Bring the flat form into the nested one, and leave the nested one as it is."""
-        return nested(data) if isinstance(data, Mapping) else data
+        return nested(data, cls.model_fields) if isinstance(data, Mapping) else data
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _fits_together(self, info: ValidationInfo) -> Self:
         _refuse(bool(self.model) == bool(self.from_checkpoint), self._model_message())
         _refuse(
             bool(self.from_hf_model and self.from_checkpoint),
@@ -163,7 +184,9 @@ class JobConfig(Knobs):
             "packing is False, but max_seq_length is not set; rows are padded to it, so give it",
         )
         self._check_early_stopping()
-        self._warn()
+        for sentence in self._advice():
+            if sentence not in (info.context or ()):
+                warnings.warn(sentence, ConfigWarning, stacklevel=_outside())
         return self
 
     def _model_message(self) -> str:
@@ -183,23 +206,21 @@ class JobConfig(Knobs):
             "early stopping watches the validation loss, but there is no validation_file; give one",
         )
 
-    def _warn(self) -> None:
-        sentences = self.training_method.advice() if isinstance(self.training_method, DPO) else []
-        if isinstance(self.training_method, DPO) and self.train_on_inputs is not None:
-            sentences.append(
-                "train_on_inputs is ignored by preference tuning, which scores answers alone; it is not sent"
-            )
-        for sentence in sentences:
-            warnings.warn(sentence, ConfigWarning, stacklevel=_outside())
+    def _advice(self) -> list[str]:
+        """Return a sentence for each thing that is legal and probably not wanted."""
+        if not isinstance(self.training_method, DPO):
+            return []
+        ignored = "train_on_inputs is ignored by preference tuning, which scores answers alone; it is not sent"
+        return self.training_method.advice() + ([ignored] if self.train_on_inputs is not None else [])
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Show what was set; the rest is the documented default."""
         yield from ((name, value) for name, value in super().__repr_args__() if name in self.model_fields_set)
 
     def replace(self, **fields: Any) -> JobConfig:
-        """Return a copy with other values, checked anew; flat keywords work as in the constructor."""
+        """Return a copy with other values, checked anew; None is the default. What was warned about is not repeated."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
-        return JobConfig(**{**given, **fields})
+        return JobConfig.model_validate({**given, **fields}, context=self._advice())
 
     def to_wire(self) -> dict[str, Any]:
         """Return the body of the create request: what is None is left out, secrets are included."""
@@ -239,75 +260,6 @@ def method_to_wire(method: SFT | DPO) -> dict[str, Any]:
         }
         block = {name: value for name, value in block.items() if name not in ("rpo_alpha", "simpo_gamma") or value}
     return block
-
-
-def nested(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields in the nested form, whatever mixture of both came; raise pydantic's error for a contradiction."""
-    fields: dict[str, Any] = {}
-    blocks: dict[str, dict[str, Any]] = {}
-    for given, value in data.items():
-        name = _ALIASES.get(given, given)
-        if name == "lora":
-            fields["training_type"] = {"type": "Lora" if value else "Full"} if value is not None else None
-        elif name in FLAT:
-            blocks.setdefault(FLAT[name], {})[name] = value
-        elif name in JobConfig.model_fields:
-            fields[name] = _unwrapped(name, value)
-        else:
-            text = unknown_key(given, "JobConfig", [*JobConfig.model_fields, *FLAT])
-            raise PydanticCustomError("unknown_key", "{text}", {"text": text})
-    for block, knobs in blocks.items():
-        fields[block] = _merged(block, fields.get(block), knobs)
-    method = fields.get("training_method")
-    if method is not None and _tag(method, "method") == "sft" and fields.get("train_on_inputs") is not None:
-        fields["training_method"] = _merged("training_method", method, {"train_on_inputs": fields["train_on_inputs"]})
-    elif method is None and fields.get("train_on_inputs") is not None:
-        fields["training_method"] = {"method": "sft", "train_on_inputs": fields["train_on_inputs"]}
-    return fields
-
-
-def _unwrapped(name: str, value: Any) -> Any:
-    """Return a block as a mapping with its tag: a plain word is its tag, and the wire's scheduler is flattened."""
-    if name in _TAGS and isinstance(value, str):
-        return {_TAGS[name]: value}
-    if name == "lr_scheduler" and isinstance(value, Mapping) and "lr_scheduler_args" in value:
-        return {**{k: v for k, v in value.items() if k != "lr_scheduler_args"}, **(value["lr_scheduler_args"] or {})}
-    return value
-
-
-def _said(given: Knobs | Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what was said about a block, with its tag; what was left to the defaults stays open."""
-    if not isinstance(given, Knobs):
-        return dict(given or {})
-    tags = {name: getattr(given, name) for name in _TAGS.values() if hasattr(given, name)}
-    return tags | given.model_dump(exclude_unset=True)
-
-
-def _merged(block: str, given: Any, knobs: dict[str, Any]) -> Any:
-    """Return a block with its flat knobs, refusing knobs that its kind does not have."""
-    if not isinstance(given, Knobs | Mapping | None):
-        return given  # pydantic says what is wrong with it
-    start = _said(given)
-    if (
-        block == "training_method"
-        and start.get("method", "sft") == "sft"
-        and any(name.startswith(("dpo_", "rpo_", "simpo_")) for name in knobs)
-    ):
-        name = next(iter(knobs))
-        raise PydanticCustomError(
-            "dpo_on_sft",
-            "{name} is a knob of DPO, but training_method is 'sft'; say training_method='dpo'",
-            {"name": name},
-        )
-    if block == "training_type":
-        start.setdefault("type", "Lora")
-    if block == "lr_scheduler":
-        start.setdefault("lr_scheduler_type", knobs.get("lr_scheduler_type", "cosine"))
-    return {**start, **knobs}
-
-
-def _tag(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
 
 
 def first_fault(error: ValidationError) -> str:

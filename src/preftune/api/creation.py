@@ -17,7 +17,7 @@ from preftune.api._reading import read
 from preftune.api.config import JobConfig, LoRA, first_fault
 from preftune.api.fields import JobFields
 from preftune.api.fine_tuning import list as list_jobs
-from preftune.api.fine_tuning import model_limits
+from preftune.api.fine_tuning import model_limits, split_checkpoint
 from preftune.api.models import FineTuneJob
 from preftune.api.steps import Flow, Request, Sleep, Token
 from preftune.api.transient import is_transient, pause
@@ -28,8 +28,8 @@ _DEFAULT_RANK = 8  # the documentation's, where the model's limits name none
 _NEVER_ECHOED = frozenset({"wandb_key", "hf_api_token"})
 
 
-def create(config: JobConfig | None = None, /, **fields: Unpack[JobFields]) -> Flow[FineTuneJob]:
-    """Create a job from a JobConfig or from its fields as keywords, and return it; it is created, and paid, once.
+def create(config: JobConfig | JobFields | None = None, /, **fields: Unpack[JobFields]) -> Flow[FineTuneJob]:
+    """Create a job from a JobConfig, or from its fields as a dict or keywords, and return it; it is paid once.
 
     Raises ConfigError when a file is missing or the keywords do not make a configuration.
     """
@@ -54,14 +54,14 @@ def create(config: JobConfig | None = None, /, **fields: Unpack[JobFields]) -> F
             raise failure
 
 
-def job_config(config: JobConfig | None = None, /, **fields: Unpack[JobFields]) -> JobConfig:
+def job_config(config: JobConfig | JobFields | None = None, /, **fields: Unpack[JobFields]) -> JobConfig:
     """Return the configuration that the arguments of `create` make, with its files."""
     if config is not None and fields:
         raise ConfigError(
             f"create: expected a JobConfig or keywords, found both ({', '.join(fields)}); use config.replace()"
         )
     try:
-        config = config if config is not None else JobConfig(**fields)
+        config = config if isinstance(config, JobConfig) else JobConfig(**(config or fields))
     except ValidationError as error:
         raise ConfigError(f"create: {first_fault(error)}") from error
     if not config.training_file:
@@ -76,7 +76,7 @@ def _lora_block(config: JobConfig) -> Flow[dict[str, Any]]:
         return {}
     rank = kind.lora_r
     if rank is None:
-        address = config.model or (config.from_checkpoint or "").partition(":")[0]
+        address = config.model or split_checkpoint(config.from_checkpoint or "")[0]
         found = (yield from model_limits(address)).lora_training
         rank = (found.default_rank or found.max_rank if found else None) or _DEFAULT_RANK
     alpha = kind.lora_alpha or 2 * rank

@@ -48,9 +48,8 @@ def _dpo(method: DPO) -> Iterator[str]:
         yield "Length-normalised: each side's log-ratio is divided by its own number of answer tokens."
     if method.rpo_alpha:
         yield "rpo_alpha adds the chosen answer's mean NLL per token, which keeps its log-probability from falling."
-    yield f"A pair that is not learned at all has the loss {method.baseline:.4g}" + (
-        " (plus the NLL term)." if nll else "."
-    )
+    pair = "whose two sides count alike" if method.is_reference_free else "that is not learned at all"
+    yield f"A pair {pair} has the loss {method.baseline:.4g}" + (" (plus the NLL term)." if nll else ".")
     yield from (f"Advice: {sentence}." for sentence in method.advice())
 
 
@@ -60,21 +59,39 @@ def _ratio(method: DPO, side: str) -> str:
 
 
 def _training(config: JobConfig) -> Iterator[str]:
-    kind = config.training_type
-    what = (
-        "all weights"
-        if isinstance(kind, FullFineTuning)
-        else "a LoRA adapter"
-        if isinstance(kind, LoRA)
-        else "the model's default (LoRA)"
-    )
     schedule = config.lr_scheduler.lr_scheduler_type
+    warmup = f" after a warm-up of {config.warmup_ratio:.0%} of the steps" if config.warmup_ratio else ""
+    accumulated = f" x {config.gradient_accumulation_steps}" if config.gradient_accumulation_steps else ""
     yield (
-        f"Trains {what} for {config.n_epochs} epoch{'s'[: config.n_epochs != 1]}, batch {config.batch_size}, "
-        f"peak rate {config.learning_rate:g}, {schedule} schedule."
+        f"Trains {_trained(config)} for {config.n_epochs} epoch{'s'[: config.n_epochs != 1]}, "
+        f"batch {config.batch_size}{accumulated}, peak rate {config.learning_rate:g}, {schedule} schedule{warmup}."
     )
     if config.early_stopping_enabled:
         yield (
             f"Stops early after {config.early_stopping_patience} evaluations without improvement; "
             "the best step becomes the result."
         )
+    if not config.max_grad_norm:
+        yield "max_grad_norm is 0: gradients are not clipped."
+    yield from (f"Ignored: {sentence}." for sentence in _ignored(config))
+
+
+def _trained(config: JobConfig) -> str:
+    if isinstance(config.training_type, FullFineTuning):
+        return "all weights"
+    if isinstance(config.training_type, LoRA):
+        return "a LoRA adapter"
+    return "what the parent job trained" if config.from_checkpoint else "the model's default (LoRA)"
+
+
+def _ignored(config: JobConfig) -> Iterator[str]:
+    """Yield a sentence for each knob that was set and has no effect."""
+    if config.validation_file and not config.n_evals:
+        yield "validation_file, since n_evals is 0"
+    stopping = ("early_stopping_patience", "early_stopping_min_delta", "early_stopping_warmup_evals")
+    idle = [name for name in stopping if name in config.model_fields_set]
+    if idle and not config.early_stopping_enabled:
+        yield f"{', '.join(idle)}, since early_stopping_enabled is False"
+    logging = [name for name in sorted(config.model_fields_set) if name.startswith("wandb_") and name != "wandb_key"]
+    if logging and not config.wandb_key:
+        yield f"{', '.join(logging)}, since there is no wandb_key"

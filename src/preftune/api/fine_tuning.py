@@ -6,6 +6,7 @@ Source: docs/wire.md, Fine-tuning endpoints.
 from __future__ import annotations
 
 import builtins
+import re
 from typing import Any, TypeAlias
 
 from preftune.api._reading import path_id, read, read_items, read_list, read_object
@@ -23,6 +24,7 @@ from preftune.api.models import (
 from preftune.api.steps import Flow, Request
 
 JobOrId: TypeAlias = FineTuneJob | str
+_STEP = re.compile(r"(.+):([0-9]{1,15})", re.DOTALL)
 
 
 def list() -> Flow[builtins.list[FineTuneJob]]:  # noqa: A001 - the name that SDKs of this API share
@@ -93,3 +95,9 @@ def estimate_price(config: JobConfig) -> Flow[PriceEstimate]:
 
 def _path(job: JobOrId) -> str:
     return f"/fine-tunes/{path_id(job, 'job')}"
+
+
+def split_checkpoint(address: str) -> tuple[str, int | None]:
+    """Return name and step of a checkpoint's address; only digits after the last colon are a step."""
+    found = _STEP.fullmatch(address)
+    return (found[1], int(found[2])) if found else (address, None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from pathlib import Path
 
 import click
@@ -12,6 +14,7 @@ from preftune.charts import draw_text
 from preftune.recipes.demo import Demo, run_demo
 from preftune.runs import diagnose, panels
 
+TERMINATED = 143  # what a shell gives for SIGTERM
 _EVERY = 10  # training steps between two printed rows; evaluation rows are all printed
 _HEAD = "stage  step split   loss accuracy  KL chosen rejected  logp chosen rejected"
 
@@ -35,11 +38,14 @@ def command(data: Path | None, out: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(run_demo(data, out=out).to_dict()))
         return
-    click.echo(f"Checking {data or 'the demo data'}, then SFT, then DPO, on a local server ...\n\n{_HEAD}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # an end that cleans up
+    click.echo(f"Checking {data or 'the demo data'}, then SFT, then DPO, on a local server ...")
     _tell(run_demo(data, out=out, on_row=_print_row))
 
 
 def _print_row(stage: str, row: MetricRow) -> None:
+    if (stage, row.step) == ("sft", 1):
+        click.echo(f"\n{_HEAD}")
     if row.split == "eval" or row.step == 1 or (row.step or 0) % _EVERY == 0:
         click.echo(_line(stage, row))
 

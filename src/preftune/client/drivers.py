@@ -56,7 +56,6 @@ class Blocking:
         """Close the connections."""
         for client in self._clients.values():
             client.close()
-        self._clients.clear()
 
     def run(self, flow: Flow[T]) -> T:
         """Return what a flow ends with."""

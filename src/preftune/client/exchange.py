@@ -59,8 +59,9 @@ def arguments(request: Request, connection: Connection, content: Any) -> dict[st
         arguments["json"] = {**request.json, **connection.extra_body} if connection.extra_body else request.json
     if request.form is not None:
         arguments["files"] = {name: (None, value) for name, value in request.form.items()}
-    version = "" if re.match(r"/v\d+/", request.path) else "/v1"
-    return arguments | {"url": f"{connection.base_url}{version}{request.path}"}
+    path = "/" + request.path.lstrip("/")
+    version = "" if re.match(r"/v\d+/", path) else "/v1"
+    return arguments | {"url": f"{connection.base_url}{version}{path}"}
 
 
 def host(request: Request, connection: Connection) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from typing import Any
 
 from pydantic import ValidationError
 
-from preftune.api.config import DPO, FLAT, FullFineTuning, JobConfig, first_fault
+from preftune.api.config import DPO, FullFineTuning, JobConfig, first_fault
+from preftune.api.fine_tuning import split_checkpoint
+from preftune.api.nesting import FLAT
 from preftune.local import limits
 from preftune.local.store import Record, Store
 
 _OTHER_NAMES = ("wandb_api_key", "lora", "scheduler_num_cycles")
-_STEP = re.compile(r"(.+):([0-9]{1,15})", re.DOTALL)
 
 
 class Refused(Exception):  # noqa: N818 - never leaves the room: it becomes an answer
@@ -52,7 +52,7 @@ def admit(body: dict[str, Any], store: Store) -> JobConfig:
 
 def parent(address: str, store: Store, *, param: str = "from_checkpoint", status: int = 400) -> tuple[Record, int]:
     """Return the job and the step that `JOB[:STEP]` or `OUTPUT_NAME[:STEP]` names, or raise Refused."""
-    name, step = split_address(address)
+    name, step = split_checkpoint(address)
     job = store.job_named(name)
     if job is None:
         raise Refused(f"{param}: there is no job or model {name}", param=param, status=status)
@@ -63,12 +63,6 @@ def parent(address: str, store: Store, *, param: str = "from_checkpoint", status
         steps = ", ".join(str(row["step"]) for row in kept) or "none yet"
         raise Refused(f"{param}: {name} has no {what}; it has {steps}", param=param, status=status)
     return job, int(found[0]["step"])
-
-
-def split_address(address: str) -> tuple[str, int | None]:
-    """Return name and step of a checkpoint's address; only digits after the last colon are a step."""
-    found = _STEP.fullmatch(address)
-    return (found[1], int(found[2])) if found else (address, None)
 
 
 def wire_config(config: JobConfig, *, inherited: Record | None = None) -> Record:
@@ -91,6 +85,8 @@ def _check_file(name: str, file_id: str | None, store: Store) -> None:
         raise Refused(f"{name}: there is no file {file_id}", param=name)
     if record and record["status"] == "PENDING":  # nobody would ever read it, and the job would wait for that
         raise Refused(f"{name}: the upload of {file_id} is not finished", param=name)
+    if record and record["purpose"] != "fine-tune":
+        raise Refused(f"{name}: {file_id} was uploaded for {record['purpose']!r}, not for 'fine-tune'", param=name)
 
 
 def _training_type(config: JobConfig) -> Record:

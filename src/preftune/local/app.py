@@ -30,8 +30,9 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from preftune.api.fine_tuning import split_checkpoint
 from preftune.local import answers, limits, validate
-from preftune.local.admission import Refused, admit, parent, split_address, wire_config
+from preftune.local.admission import Refused, admit, parent, wire_config
 from preftune.local.store import Record, Store
 
 _MAX_BODY = 4 * 2**20  # bytes of a JSON body
@@ -307,7 +308,7 @@ class _Routes:
 
     async def download(self, request: Request) -> Response:
         """Answer an archive, with ranges; `checkpoint_step` names an intermediate one."""
-        address, given_step = split_address(request.query_params.get("ft_id", ""))
+        address, given_step = split_checkpoint(request.query_params.get("ft_id", ""))
         step = _integer(request.query_params, "checkpoint_step") or given_step
         if not address:
             raise Refused("ft_id is missing", param="ft_id")

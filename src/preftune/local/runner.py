@@ -18,6 +18,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from preftune.api.config import DPO, SFT, CosineSchedule, FullFineTuning, JobConfig
 from preftune.local import limits, validate
 from preftune.local.admission import Refused, parent
@@ -44,6 +46,7 @@ from preftune.losses.metrics import wire_row
 from preftune.pairs.formats import together
 
 _ATTEMPTS = 3  # a job whose worker died this often is not begun again
+_ROOM = "raise max_seq_length, or shorten the prompts"
 _WATCH = 0.5  # seconds between two looks at the server's process id
 _log = logging.getLogger("preftune")
 
@@ -58,6 +61,7 @@ class UserError(Exception):
 
 def main(folder: str) -> None:
     """Run jobs until the server goes away."""
+    np.seterr(all="ignore")  # a run that diverges is told by its rows, not by warnings on a terminal
     store = Store(Path(folder))
     wake = threading.Event()
     threading.Thread(target=_watch, args=(wake, os.getppid()), daemon=True).start()
@@ -195,11 +199,9 @@ class _Run:
                 empty += 1
                 continue
             pairs.append(Pair(encode(sides[0]), encode(sides[1]), 1.0 if pair.weight is None else float(pair.weight)))
-        self._tell_cut(split, budget, shortened, empty)
+        self._tell_cut(f"pairs of the {split} file", budget, shortened, empty)
         if not pairs:
-            raise UserError(
-                f"The budget of {budget} bytes a side leaves no answer in the {split} file; raise max_seq_length."
-            )
+            raise UserError(f"The budget of {budget} bytes a side leaves no answer in the {split} file; {_ROOM}.")
         return Preference(pairs, self._method)
 
     def _supervised(self, split: str, path: Path, kind: str) -> Supervised:
@@ -215,18 +217,18 @@ class _Run:
             empty += not learned
             if learned:
                 examples.append(join([encode(turn) for turn in learned]))
-        self._tell_cut(split, budget, shortened, empty)
+        self._tell_cut(f"examples of the {split} file", budget, shortened, empty)
         if not examples:
             reason = "leave nothing to learn; give an answer the weight 1"
             if shortened:
-                reason = f"keep no answer within the budget of {budget} bytes; raise max_seq_length"
+                reason = f"keep no answer within the budget of {budget} bytes; {_ROOM}"
             raise UserError(f"The rows of the {split} file {reason}.")
         return Supervised(examples)
 
-    def _tell_cut(self, split: str, budget: int, shortened: int, empty: int) -> None:
+    def _tell_cut(self, what: str, budget: int, shortened: int, empty: int) -> None:
         if shortened:
             dropped = f"; {empty} had no answer left and were dropped" if empty else ""
-            message = f"{shortened} examples of the {split} file were cut to {budget} bytes{dropped}."
+            message = f"{shortened} {what} were cut to {budget} bytes{dropped}."
             self._event("warning", message, level="warning")
 
     def _settings(self) -> Settings:

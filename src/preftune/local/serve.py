@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,6 +37,8 @@ class LocalServer:
 
     def __init__(self, data_dir: str | Path | None = None, port: int = 0, *, api_key: str | None = None) -> None:
         self.api_key = api_key or f"local-{secrets.token_hex(8)}"
+        if not self.api_key.isascii() or not self.api_key.isprintable() or " " in self.api_key:
+            raise LocalServerError("api_key: expected printable ASCII without spaces; no client can send another")
         self._temporary = data_dir is None
         self._ended = threading.Event()
         with contextlib.ExitStack() as undo:
@@ -53,7 +56,7 @@ class LocalServer:
             undo.callback(self._worker.close)
             self._loop = _Loop(store, listening, api_key=self.api_key, wake=self._worker.wake)
             undo.callback(self._loop.close)
-            self._undo = undo.pop_all()
+            self._undo = weakref.finalize(self, undo.pop_all().close)  # also at the interpreter's end
 
     @property
     def url(self) -> str:
@@ -66,7 +69,7 @@ class LocalServer:
 
     def close(self) -> None:
         """End the loop and the worker; a running job goes on when a server opens the folder again."""
-        self._undo.close()
+        self._undo()
         self._ended.set()
 
     def __enter__(self) -> Self:
@@ -88,7 +91,7 @@ class _Loop:
         from preftune.local.app import make_app  # noqa: PLC0415
 
         app = make_app(store, api_key=api_key, wake=wake)
-        config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1)
+        config = uvicorn.Config(app, log_config=None, log_level="error", access_log=False, timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, args=([listening],), name="preftune-server", daemon=True

@@ -41,21 +41,27 @@ def _finite(value: float) -> float:
     return value
 
 
+def within(low: float, high: float = math.inf) -> AfterValidator:
+    """Return the check that a number is from `low` to `high`, both inclusive."""
+    expected = f"from {low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
+
+    def check(value: float) -> float:
+        if not low <= value <= high:
+            raise PydanticCustomError("within", f"must be {expected}, found {{value}}", {"value": value})
+        return value
+
+    return AfterValidator(check)
+
+
 def _positive(value: float) -> float:
     if value <= 0:
         raise PydanticCustomError("positive", "must be greater than 0, found {value}", {"value": value})
     return value
 
 
-def _not_negative(value: float) -> float:
-    if value < 0:
-        raise PydanticCustomError("not_negative", "must be 0 or more, found {value}", {"value": value})
-    return value
-
-
 Finite = Annotated[float, AfterValidator(_finite)]
 Positive = Annotated[Finite, AfterValidator(_positive)]
-NotNegative = Annotated[Finite, AfterValidator(_not_negative)]
+NotNegative = Annotated[Finite, within(0)]
 
 # useful range of beta: the hosted documentation, 0.05 to 0.9; the DPO paper took 0.1, and 0.5 for summaries
 BETA_LOW, BETA_HIGH = 0.05, 0.9
@@ -70,7 +76,7 @@ class DPO(Knobs):
     Source: arXiv 2305.18290 eq. 7; SimPO arXiv 2405.14734; the NLL term arXiv 2404.19733.
     """
 
-    method: Literal["dpo"] = Field("dpo", repr=False)
+    method: Literal["dpo"] = Field(default="dpo", repr=False)
     dpo_beta: Positive = 0.1
     dpo_normalize_logratios_by_length: bool = False
     dpo_reference_free: bool = False

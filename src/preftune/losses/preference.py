@@ -19,6 +19,8 @@ from typing import Any
 from preftune.losses._arrays import Array, first_index, namespace, pair_arrays
 from preftune.losses.method import DPO
 
+_PLAIN = DPO()
+
 
 @dataclass(frozen=True, eq=False)
 class PreferenceLoss:
@@ -54,7 +56,7 @@ def preference_loss(
     chosen_lengths: Array | None = None,
     rejected_lengths: Array | None = None,
     weights: Array | None = None,
-    method: DPO | None = None,
+    method: DPO = _PLAIN,
 ) -> PreferenceLoss:
     """Return the loss and the implicit rewards of a batch of pairs.
 
@@ -82,7 +84,7 @@ def preference_gradients(
     chosen_lengths: Array | None = None,
     rejected_lengths: Array | None = None,
     weights: Array | None = None,
-    method: DPO | None = None,
+    method: DPO = _PLAIN,
 ) -> tuple[Array, Array]:
     """Return d losses / d policy_chosen_logps and d losses / d policy_rejected_logps: each (B,), not divided by B.
 
@@ -124,20 +126,20 @@ class _Pairs:
     @classmethod
     def of(cls, arguments: dict[str, Any]) -> _Pairs:
         """Return the batch for the arguments of a public function, or raise ValueError."""
-        method = arguments.pop("method") or DPO()
+        method = arguments.pop("method")
+        if not isinstance(method, DPO):
+            raise TypeError(f"method: expected a DPO, found {method!r}; write preftune.DPO(dpo_beta=0.1)")
         for name, reason in _needed(method).items():
             if arguments[name] is None:
                 raise ValueError(f"{name}: needed, because {reason}; found None")
         arrays = pair_arrays(**arguments)
         xp = namespace(arrays["policy_chosen_logps"])
-        for name in ("chosen_lengths", "rejected_lengths"):
-            lengths = arrays[name]
-            pair = None if lengths is None else first_index(xp, ~(lengths >= 1))  # NaN too
-            if lengths is not None and pair is not None:
-                raise ValueError(
-                    f"{name}[{pair}]: expected at least 1 scored token, found {float(lengths[pair]):g}; "
-                    "drop the pair, or look for an empty or cut-away answer"
-                )
+        for name, (least, what, hint) in _LEAST.items():
+            array = arrays[name]
+            pair = None if array is None else first_index(xp, ~(array >= least))  # NaN too
+            if array is not None and pair is not None:
+                found = f"{float(array[pair]):g}"
+                raise ValueError(f"{name}[{pair}]: expected at least {least} {what}, found {found}; {hint}")
         return cls(xp, method, *arrays.values())
 
     def margin(self) -> Array:
@@ -155,6 +157,13 @@ class _Pairs:
     def _ratio(self, policy: Array, reference: Array | None, lengths: Array | None) -> Array:
         ratio = policy if self.method.is_reference_free else policy - reference
         return ratio / lengths if self.method.is_normalized else ratio
+
+
+_LEAST = {  # argument: the smallest value of a pair, in words, and what to do below it
+    "chosen_lengths": (1, "scored token", "drop the pair, or look for an empty or cut-away answer"),
+    "rejected_lengths": (1, "scored token", "drop the pair, or look for an empty or cut-away answer"),
+    "weights": (0, "as a weight", "swap the sides of a pair to turn its preference round"),
+}
 
 
 def _needed(method: DPO) -> dict[str, str]:

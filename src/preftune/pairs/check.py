@@ -23,7 +23,12 @@ def check(path: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> Report:
     """
     path = existing_file(path)
     if path.suffix.lower() != ".jsonl":
-        hint = f"convert it first: preftune.convert({path.name!r}, {path.stem + '.jsonl'!r})"
+        target = str(path.with_suffix(".jsonl"))
+        hint = (
+            f"convert it: preftune.convert({str(path)!r}, {target!r})"
+            if path.suffix == ".json"
+            else "rename it if it is JSONL"
+        )
         raise DataError(f"{path}: expected a .jsonl file, found {path.suffix or 'no extension'!r}; {hint}")
     return scan(path, max_bytes=max_bytes)
 

@@ -37,8 +37,10 @@ def existing_file(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         raise DataError(f"{path}: expected a file, found a folder; name the file in it")
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{path}: expected a file, found nothing there; check the spelling and the current folder")
+    if not path.is_file():
+        raise DataError(f"{path}: expected a file, found a device or a pipe; write the rows to a file first")
     return path
 
 

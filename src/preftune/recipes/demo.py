@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.resources import as_file, files
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from preftune.api.fields import JobFields
 from preftune.api.models import MetricRow
 from preftune.client.clients import Client
-from preftune.errors import DataError
+from preftune.errors import ConfigError, DataError
 from preftune.local.serve import LocalServer
 from preftune.pairs import PreferencePair, Report, check, convert, read
 from preftune.pairs.finding import SEVERITIES
@@ -73,6 +73,7 @@ def run_demo(data: Path | None = None, *, out: Path, on_row: Callable[[str, Metr
     The adapter is unpacked into `out`. Raises DataError when the file is unfit or too small.
     """
     start = time.monotonic()
+    _writable(out)
     rows: list[tuple[str, MetricRow]] = []
 
     def take(stage: str, row: MetricRow) -> None:
@@ -94,6 +95,18 @@ def run_demo(data: Path | None = None, *, out: Path, on_row: Callable[[str, Metr
             )
             adapter = client.fine_tuning.download(done.dpo_job, to=out)
     return Demo(report, done.sft_job.id, done.dpo_job.id, rows, adapter, time.monotonic() - start)
+
+
+def _writable(out: Path) -> None:
+    """Make the folder now: nobody should train first and learn then that the adapter has no place."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{out}: expected a folder that can be written, found {error.strerror}; choose another"
+        ) from None
 
 
 def _own_data(scratch: Path) -> tuple[Path, Path]:

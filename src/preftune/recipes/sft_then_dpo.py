@@ -75,7 +75,8 @@ def _run(
     on_row: OnRow | None,
 ) -> Flow[SftThenDpo]:
     held_out = None if validation is None else Path(validation)
-    sft_config, dpo_config = _sft_config(sft, model), _dpo_config(dpo, model, evaluate=held_out is not None)
+    sft_config = _sft_config(sft, model, evaluate=held_out is not None)
+    dpo_config = _dpo_config(dpo, model, evaluate=held_out is not None)
     report: Report = yield Call(check, (data,))
     report.raise_for_errors()
     if held_out is not None:
@@ -115,10 +116,11 @@ def _upload_sft(data: Path, scratch: Path) -> Flow[str]:
     return (yield from _upload(export))
 
 
-def _sft_config(given: StageFields, model: str) -> JobConfig:
+def _sft_config(given: StageFields, model: str, *, evaluate: bool) -> JobConfig:
     config = _config(given, model)
     if not isinstance(config.training_method, SFT):
         raise ConfigError("sft: expected a supervised configuration, found training_method 'dpo'; put it into dpo=")
+    _refuse_blind_evals("sft", config, evaluate=evaluate)
     return config
 
 
@@ -128,9 +130,13 @@ def _dpo_config(given: StageFields, model: str, *, evaluate: bool) -> JobConfig:
         raise ConfigError("dpo: expected a preference configuration, found training_method 'sft'; put it into sft=")
     if evaluate and "n_evals" not in config.model_fields_set:
         return config.replace(n_evals=_EVALS)
-    if config.n_evals and not evaluate:
-        raise ConfigError(f"dpo: n_evals is {config.n_evals}, but there is no validation data; give validation=")
+    _refuse_blind_evals("dpo", config, evaluate=evaluate)
     return config
+
+
+def _refuse_blind_evals(stage: str, config: JobConfig, *, evaluate: bool) -> None:
+    if config.n_evals and not evaluate:
+        raise ConfigError(f"{stage}: n_evals is {config.n_evals}, but there is no validation data; give validation=")
 
 
 def _config(given: StageFields, model: str, *, default_method: bool = False) -> JobConfig:

@@ -271,7 +271,7 @@ def _end(rows: list[MetricRow], name: str) -> float | None:
     values = [value for row in rows if (value := getattr(row, name)) is not None]
     if not values:
         return None
-    return float(values[-1] if rows[-1].split == "eval" else fmean(values[-_TAIL_ROWS:]))
+    return float(values[-1] if rows[-1].split == "eval" else fmean(values[-_window(values) :]))
 
 
 def _change(train: list[MetricRow], telling: list[MetricRow], name: str) -> float | None:
@@ -280,8 +280,13 @@ def _change(train: list[MetricRow], telling: list[MetricRow], name: str) -> floa
     if len(values) < 2:  # noqa: PLR2004 - a change needs two
         return None
     if telling is train:
-        return fmean(values[-_TAIL_ROWS:]) - fmean(values[:_TAIL_ROWS])
+        return fmean(values[-_window(values) :]) - fmean(values[: _window(values)])
     return float(values[-1] - values[0])
+
+
+def _window(values: list[float]) -> int:
+    """Return how many values an end of a curve is smoothed over: the two ends of a short one do not overlap."""
+    return max(1, min(_TAIL_ROWS, len(values) // 2))
 
 
 def _larger(one: float | None, other: float | None) -> float | None:
