@@ -31,3 +31,17 @@ def test_the_rooms_of_the_plan_are_the_rooms():
     source = ROOT / "src" / "preftune"
     rooms = {path.name for path in source.iterdir() if (path / "__init__.py").is_file()}
     assert rooms == set(re.findall(r"^  (\w+)/ ", plan, re.MULTILINE))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the page leaves its client open
+def test_the_python_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = (ROOT / "src/preftune/recipes/demo_data/train.jsonl").read_text(encoding="utf-8").splitlines()[:48]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - our own page
+    said = capsys.readouterr().out
+    assert said.startswith("pairs.jsonl: 48 pairs, no error and no warning\n")
+    assert "On training rows, loss went from 0.693" in said
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
