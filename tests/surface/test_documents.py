@@ -34,7 +34,6 @@ def test_the_rooms_of_the_plan_are_the_rooms():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the page leaves its client open
 def test_the_python_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rows = (ROOT / "src/preftune/recipes/demo_data/train.jsonl").read_text(encoding="utf-8").splitlines()[:48]
