@@ -20,6 +20,8 @@ from preftune.api.steps import Request, Response
 from preftune.client.connection import Connection
 from preftune.errors import status_class, status_message
 
+_SHORTEST_SECRET = 8  # characters
+
 
 def destination(request: Request, connection: Connection) -> tuple[str, bool]:
     """Return which of the driver's clients a request goes through, and whether it needs TLS (and so the CA bundle)."""
@@ -81,7 +83,7 @@ def answer(request: Request, came: Response, connection: Connection) -> Response
     body, path, headers = _body(came.content), request.path.partition("?")[0], came.headers
     message = status_message(request.method, path, came.status, body)
     raise status_class(came.status)(
-        message.replace(connection.api_key.reveal(), "…"),
+        _without(message, connection.api_key.reveal()),
         method=request.method,
         path=path,
         status=came.status,
@@ -90,6 +92,11 @@ def answer(request: Request, came: Response, connection: Connection) -> Response
         retry_after=_retry_after(headers),
         retry_hint={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
     )
+
+
+def _without(message: str, key: str) -> str:
+    """Return a server's words without the key, should it echo it; a key of a few letters is no secret, but a word."""
+    return message.replace(key, "…") if len(key) >= _SHORTEST_SECRET else message
 
 
 def _body(content: bytes) -> Any:
