@@ -93,8 +93,10 @@ def test_an_alpha_that_is_left_open_is_twice_the_rank(play):
     assert play(create(config), *START, (post, ECHO)).result == FineTuneJob(**ECHO)
 
 
-def test_an_empty_answer_is_a_job_without_an_id(play):
-    assert play(create(CONFIG), *START, (POST, {})).result == FineTuneJob()
+@pytest.mark.parametrize("answer", [{}, b"", b"<html>"])
+def test_an_answer_that_names_no_job_is_looked_for_in_the_list(play, answer):
+    played = play(create(CONFIG), *START, (POST, answer), (Sleep(0.5), None), (LIST, {"data": [ECHO, OLD]}))
+    assert played.result == FineTuneJob(**ECHO)
 
 
 # an answer that was lost
@@ -252,9 +254,23 @@ def test_a_refusal_is_raised_at_once(play, refused, status):
     assert raised.value is error
 
 
-def test_an_answer_that_does_not_read_is_raised_and_nothing_is_sent_twice(play):
-    with pytest.raises(APIResponseValidationError):
-        play(create(CONFIG), *START, (POST, b"<html>"))
+@pytest.mark.parametrize("answer", [{}, b"<html>"])
+def test_an_answer_that_names_no_job_is_raised_when_no_job_is_there_and_nothing_is_sent_twice(play, answer):
+    with pytest.raises(APIResponseValidationError) as error:
+        play(create(CONFIG), *START, (POST, answer), (Sleep(0.5), None), (LIST, {"data": [OLD]}))
+    assert error.value.ambiguous
+
+
+def test_a_network_that_is_gone_afterwards_leaves_the_failure_of_the_request(play, dropped):
+    lost = dropped()
+    with pytest.raises(APIConnectionError) as error:
+        play(create(CONFIG), *START, (POST, lost), (Sleep(0.5), None), (LIST, dropped()))
+    assert error.value is lost
+
+
+def test_a_list_that_is_refused_afterwards_says_so(play, dropped, refused):
+    with pytest.raises(BadRequestError):
+        play(create(CONFIG), *START, (POST, dropped()), (Sleep(0.5), None), (LIST, refused(400)))
 
 
 def test_a_list_that_fails_before_the_request_sends_nothing(play, refused):

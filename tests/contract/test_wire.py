@@ -270,7 +270,7 @@ def client() -> Iterator[pt.Client]:
 @pytest.mark.parametrize("fact", FACTS, ids=str)
 def test_our_client_asks_as_the_official_one_does(hosted, client, fact):
     hosted.get(path="/v1/fine-tunes").mock(httpx.Response(200, json={"data": []}))
-    route = hosted.route(method=fact.method, path=fact.path).mock(httpx.Response(200, json={}))
+    route = hosted.route(method=fact.method, path=fact.path).mock(httpx.Response(200, json={"id": "ft-1"}))
     fact.call(client)
     request = route.calls.last.request
     assert (request.url.scheme, request.url.host) == ("http", "hosted.test")
@@ -283,7 +283,7 @@ def test_our_client_asks_as_the_official_one_does(hosted, client, fact):
 
 def test_our_client_creates_with_exactly_the_official_body(hosted, client):
     hosted.get(f"{BASE}/v1/fine-tunes").mock(httpx.Response(200, json={"data": []}))
-    route = hosted.post(f"{BASE}/v1/fine-tunes").mock(httpx.Response(200, json={}))
+    route = hosted.post(f"{BASE}/v1/fine-tunes").mock(httpx.Response(200, json={"id": "ft-1"}))
     client.fine_tuning.create(config("file-known"))
     assert json.loads(route.calls.last.request.content) == CREATE
 

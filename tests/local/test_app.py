@@ -606,11 +606,12 @@ def test_a_waiting_job_is_cancelled_at_once(local, store, status):
 def test_a_running_job_is_asked_to_stop(local, store):
     job_id = local.create(training_file=local.upload([{"text": "abc"}]))["id"]
     store.next_job()
-    assert local.call("POST", f"/v1/fine-tunes/{job_id}/cancel").json()["status"] == "cancel_requested"
+    for _ in range(2):  # a repeated request, as after a lost answer, is answered alike
+        assert local.call("POST", f"/v1/fine-tunes/{job_id}/cancel").json()["status"] == "cancel_requested"
     assert local.get(f"/v1/fine-tunes/{job_id}")["status"] == "cancel_requested"
 
 
-@pytest.mark.parametrize("status", ["cancel_requested", "uploading", "completed", "error", "user_error", "cancelled"])
+@pytest.mark.parametrize("status", ["uploading", "completed", "error", "user_error", "cancelled"])
 def test_a_job_that_ends_or_has_ended_cannot_be_cancelled(local, store, status):
     job_id = local.create(training_file=local.upload([{"text": "abc"}]))["id"]
     store.move_job(job_id, expected=("pending",), to=status)

@@ -86,17 +86,6 @@ def test_port_and_key_can_be_chosen(tmp_path):
 
 
 @pytest.mark.slow
-def test_waiting_ends_when_another_thread_closes_the_server(tmp_path):
-    server = LocalServer(tmp_path)
-    waiting = threading.Thread(target=server.wait)
-    waiting.start()
-    server.close()
-    waiting.join(5)
-    assert not waiting.is_alive()
-    server.close()
-
-
-@pytest.mark.slow
 def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path):
     with LocalServer(tmp_path) as server:
         with pytest.raises(LocalServerError, match="another local server uses this folder") as error:
@@ -290,3 +279,18 @@ def test_a_server_that_nobody_closes_leaves_nothing_behind():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert not Path(done.stdout.strip()).exists()
+
+
+def test_a_fork_that_ends_leaves_the_server_to_its_parent():
+    script = (
+        "import os, preftune\n"
+        "with preftune.LocalServer() as server:\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        raise SystemExit(0)\n"
+        "    assert os.waitpid(child, 0)[1] == 0\n"
+        "    client = preftune.Client(base_url=server.url, api_key=server.api_key)\n"
+        "    print(client.fine_tuning.list())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")

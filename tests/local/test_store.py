@@ -85,15 +85,15 @@ def test_files_are_listed_newest_first(store):
 
 def test_only_a_finished_upload_is_found_by_its_content(store):
     store.add_file(FILE)
-    assert store.finished_upload("ab") is None
+    assert store.finished_upload("ab", "fine-tune") is None
     store.set_file("file-1", status="QUEUED")
-    assert store.finished_upload("ab")["id"] == "file-1"
+    assert store.finished_upload("ab", "fine-tune")["id"] == "file-1"
 
 
 def test_uploads_without_a_checksum_are_never_the_same(store):
     store.add_file(FILE | {"checksum": ""})
     store.set_file("file-1", status="COMPLETED")
-    assert store.finished_upload("") is None
+    assert store.finished_upload("", "fine-tune") is None
 
 
 def test_deleting_a_file_takes_its_bytes_along(store):
@@ -270,9 +270,9 @@ def test_a_file_that_we_failed_to_read_may_be_uploaded_again(store):
     }  # fmt: skip
     store.add_file(record)
     store.set_file("file-1", status="FAILED")
-    assert store.finished_upload("c") is None
+    assert store.finished_upload("c", "fine-tune") is None
     store.set_file("file-1", status="COMPLETED")
-    assert store.finished_upload("c")["id"] == "file-1"
+    assert store.finished_upload("c", "fine-tune")["id"] == "file-1"
 
 
 def test_a_new_server_forgives_the_deaths_of_earlier_workers(store):
@@ -280,3 +280,24 @@ def test_a_new_server_forgives_the_deaths_of_earlier_workers(store):
     assert [store.next_job()["attempts"] for _ in range(3)] == [1, 2, 3]
     store.forgive()
     assert store.next_job()["attempts"] == 1
+
+
+def test_deaths_that_came_further_each_time_do_not_count(store):
+    store.add_job("ft-1", output_name="o", config={}, facts={}, idempotency_key=None)
+    attempts = []
+    for step in (0, 3, 6, 6, 4):
+        store.add_row("ft-1", step=step, split="train", row={}, facts={"steps_completed": step})
+        attempts.append(store.next_job()["attempts"])
+    assert attempts == [1, 1, 1, 2, 3]
+
+
+def test_a_transaction_that_cannot_be_committed_is_undone(store):
+    store.add_job("ft-1", output_name="o", config={}, facts={}, idempotency_key=None)
+    with pytest.raises(ZeroDivisionError), store._transaction():  # noqa: PT012
+        store._db.execute("UPDATE jobs SET status = 'running'")
+        _ = 1 / 0
+    assert store.status("ft-1") == "pending"
+    with pytest.raises(ZeroDivisionError), store._transaction():  # noqa: PT012
+        store._db.execute("ROLLBACK")  # as SQLite does by itself when the disk is full
+        _ = 1 / 0
+    store.delete_job("ft-1")

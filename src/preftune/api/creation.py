@@ -19,9 +19,9 @@ from preftune.api.fields import JobFields
 from preftune.api.fine_tuning import list as list_jobs
 from preftune.api.fine_tuning import model_limits, split_checkpoint
 from preftune.api.models import FineTuneJob
-from preftune.api.steps import Flow, Request, Sleep, Token
+from preftune.api.steps import Flow, Request, Response, Sleep, Token
 from preftune.api.transient import is_transient, pause
-from preftune.errors import APIError, ConfigError, ConflictError
+from preftune.errors import APIConnectionError, APIError, APIResponseValidationError, ConfigError, ConflictError
 
 _ATTEMPTS = 3
 _DEFAULT_RANK = 8  # the documentation's, where the model's limits name none
@@ -40,13 +40,16 @@ def create(config: JobConfig | JobFields | None = None, /, **fields: Unpack[JobF
     attempt = 0
     while True:
         try:
-            return read((yield request), FineTuneJob)
+            return _created((yield request))
         except APIError as error:
             if not (is_transient(error) or error.ambiguous):
                 raise
             failure = error
         yield Sleep(pause(failure if is_transient(failure) else None, attempt, 0.0))
-        adopted = (yield from _adopt(body, before)) if failure.ambiguous else None
+        try:
+            adopted = (yield from _adopt(body, before)) if failure.ambiguous else None
+        except APIError as unknown:
+            raise failure if isinstance(unknown, APIConnectionError) else unknown from failure
         if adopted is not None:
             return adopted
         attempt += 1
@@ -67,6 +70,24 @@ def job_config(config: JobConfig | JobFields | None = None, /, **fields: Unpack[
     if not config.training_file:
         raise ConfigError("create: training_file is missing; upload one: client.files.upload(path).id")
     return config
+
+
+def _created(response: Response) -> FineTuneJob:
+    """Return the job that was created; an answer that names none may hide one, so it is an ambiguous failure."""
+    try:
+        job = read(response, FineTuneJob)
+    except APIResponseValidationError as error:
+        error.ambiguous = True
+        raise
+    if not job.id:
+        nameless = APIResponseValidationError(
+            "POST /fine-tunes: expected a job with an id, found none; it may have been created: look at list()",
+            method="POST",
+            path="/fine-tunes",
+        )
+        nameless.ambiguous = True
+        raise nameless
+    return job
 
 
 def _lora_block(config: JobConfig) -> Flow[dict[str, Any]]:

@@ -71,7 +71,8 @@ class FileRoutes:
             raise Refused("file_name is missing", param="file_name")
         if file_type not in ("jsonl", "csv", "parquet"):
             raise Refused(f"file_type is {file_type!r}; it must be jsonl, csv or parquet", param="file_type")
-        known = self._store.finished_upload(checksum)
+        purpose = given.get("purpose") or "fine-tune"
+        known = self._store.finished_upload(checksum, purpose)
         if known:
             refusal = envelope(409, "a file with this content already exists", code="file_exists")
             return JSONResponse(refusal | {"file_id": known["id"]}, 409, {"x-should-retry": "false"})
@@ -79,7 +80,7 @@ class FileRoutes:
             "id": f"file-{uuid.uuid4()}",
             "created_at": int(time.time()),
             "filename": name,
-            "purpose": given.get("purpose") or "fine-tune",
+            "purpose": purpose,
             "file_type": file_type,
             "checksum": checksum,
             "token": secrets.token_urlsafe(24),
@@ -137,8 +138,8 @@ class FileRoutes:
         record = self._store.file(file_id)
         if record is None:
             return
-        self._store.set_file(file_id, status="RUNNING")
         try:
+            self._store.set_file(file_id, status="RUNNING")
             report = validate.report(self._store.file_path(file_id), record["filename"])
             status = "COMPLETED" if report["valid"] else "INVALID_FORMAT"
         except Exception as error:  # noqa: BLE001 - whatever it was, the file is marked and its owner told

@@ -89,18 +89,16 @@ class JobRoutes:
 
     async def cancel_job(self, request: Request) -> Response:
         """Stop a job: at once when it waits, at its next step when it runs."""
-        record = self._job(request)
-        job_id = record["id"]
-        waiting = self._store.move_job(job_id, expected=("pending", "queued"), to="cancel_requested")
-        if not waiting and not self._store.move_job(job_id, expected=("running",), to="cancel_requested"):
+        job_id = self._job(request)["id"]
+        asked = {"to": "cancel_requested", "event": "cancel_requested", "message": "Cancelling was asked for."}
+        waiting = self._store.end_job(job_id, expected=("pending", "queued"), **asked)
+        stopping = waiting or self._store.end_job(job_id, expected=("running", "cancel_requested"), **asked)
+        if not stopping:
             raise Refused(f"job {job_id} is {self._store.status(job_id)} and cannot be cancelled")
-        self._store.add_event(job_id, "cancel_requested", "Cancelling was asked for.")
         answer = answers.job(self._known_job(job_id))
         if waiting:
-            message = "The job was cancelled before it ran."
-            self._store.end_job(
-                job_id, expected=("cancel_requested",), to="cancelled", event="job_stopped", message=message
-            )
+            end = {"to": "cancelled", "event": "job_stopped", "message": "The job was cancelled before it ran."}
+            self._store.end_job(job_id, expected=("cancel_requested",), **end)
         return JSONResponse(answer)
 
     async def list_events(self, request: Request) -> Response:
@@ -136,7 +134,7 @@ class JobRoutes:
             )
         suffix = ".adapter.tar.zst" if kind == "adapter" else ".merged.tar.zst"
         path = self._store.checkpoint_path(job["id"], at, suffix)
-        if not path.is_file() and step is not None:  # an intermediate LoRA checkpoint is an adapter alone
+        if not path.is_file() and not request.query_params.get("checkpoint"):  # an intermediate one is an adapter alone
             path = self._store.checkpoint_path(job["id"], at, ".adapter.tar.zst")
         if not path.is_file():
             raise Refused(f"job {job['id']} has no {kind} checkpoint at step {at}", param="checkpoint", status=404)

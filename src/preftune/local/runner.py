@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import select
+import shutil
 import sys
 import threading
 import warnings
@@ -93,9 +94,12 @@ def run_next(store: Store) -> bool:
     except UserError as error:
         store.end_job(job_id, expected=("running",), to="user_error", event="job_error", message=str(error))
     except Exception as error:  # noqa: BLE001 - a job's failure is that job's end, not the worker's
-        _log.exception("job %s failed", job_id)
+        if store.status(job_id) is not None:  # a job that is deleted takes its folder from under the worker
+            _log.exception("job %s failed", job_id)
         message = f"The embedded engine failed: {type(error).__name__}: {error}"
         store.end_job(job_id, expected=("running", "uploading"), to="error", event="job_error", message=message)
+    if store.status(job_id) is None:
+        shutil.rmtree(store.checkpoint_path(job_id, 0).parent, ignore_errors=True)
     return True
 
 
@@ -328,7 +332,8 @@ def _turns(messages: list[Record], budget: int, *, on_inputs: bool) -> list[Cut]
     learned = []
     for index, message in enumerate(messages):
         if (message["role"] == "assistant" or on_inputs) and message.get("weight", 1) != 0:
-            learned.append(cut(render(messages[:index]), answer_bytes(message), budget))
+            role = str(message["role"])[:1].encode()
+            learned.append(cut(render(messages[:index]), answer_bytes(message), budget, role))
     return learned
 
 

@@ -40,7 +40,6 @@ class LocalServer:
         if not self.api_key.isascii() or not self.api_key.isprintable() or " " in self.api_key:
             raise LocalServerError("api_key: expected printable ASCII without spaces; no client can send another")
         self._temporary = data_dir is None
-        self._ended = threading.Event()
         with contextlib.ExitStack() as undo:
             self.data_dir = Path(tempfile.mkdtemp(prefix="preftune-") if data_dir is None else data_dir)
             if self._temporary:
@@ -56,21 +55,16 @@ class LocalServer:
             undo.callback(self._worker.close)
             self._loop = _Loop(store, listening, api_key=self.api_key, wake=self._worker.wake)
             undo.callback(self._loop.close)
-            self._undo = weakref.finalize(self, undo.pop_all().close)  # also at the interpreter's end
+            self._undo = weakref.finalize(self, _undone, undo.pop_all(), os.getpid())  # also at the interpreter's end
 
     @property
     def url(self) -> str:
         """Return the base URL for a client."""
         return f"http://{_HOST}:{self.port}"
 
-    def wait(self) -> None:
-        """Return when the server is closed by another thread."""
-        self._ended.wait()
-
     def close(self) -> None:
         """End the loop and the worker; a running job goes on when a server opens the folder again."""
         self._undo()
-        self._ended.set()
 
     def __enter__(self) -> Self:
         return self
@@ -80,6 +74,12 @@ class LocalServer:
 
     def __repr__(self) -> str:
         return f"LocalServer(url={self.url!r}, data_dir={str(self.data_dir)!r})"
+
+
+def _undone(undo: contextlib.ExitStack, owner: int) -> None:
+    """Undo everything, unless this is a fork: the server is its parent's."""
+    if os.getpid() == owner:
+        undo.close()
 
 
 class _Loop:

@@ -124,10 +124,13 @@ class Store:
         rows = self._all("SELECT id FROM files ORDER BY created_at DESC, rowid DESC")
         return [record for row in rows if (record := self.file(row["id"])) is not None]
 
-    def finished_upload(self, checksum: str) -> Record | None:
-        """Return the file with this content, when its upload is complete and was not lost to a failure of ours."""
-        query = "SELECT * FROM files WHERE checksum = ? AND checksum != '' AND status NOT IN ('PENDING', 'FAILED')"
-        return self._one(query, checksum)
+    def finished_upload(self, checksum: str, purpose: str) -> Record | None:
+        """Return the file with this content and purpose, when its upload is complete and no failure of ours lost it."""
+        query = (
+            "SELECT * FROM files WHERE checksum = ? AND checksum != '' AND purpose = ? "
+            "AND status NOT IN ('PENDING', 'FAILED')"
+        )
+        return self._one(query, checksum, purpose)
 
     def set_file(self, file_id: str, **fields: Any) -> None:
         """Change fields of a file."""
@@ -189,12 +192,19 @@ class Store:
                 "ORDER BY number LIMIT 1"
             )
             if found and found["status"] != "cancel_requested":
-                self._db.execute(
-                    "UPDATE jobs SET status = 'running', attempts = attempts + 1, updated_at = ?1, "
-                    "started_at = ifnull(started_at, ?1) WHERE id = ?2",
-                    (now(), found["id"]),
-                )
-        return found and self.job(found["id"])
+                self._begin(found["id"])
+            return found and self.job(found["id"])
+
+    def _begin(self, job_id: str) -> None:
+        """Set a job running; its attempts count from the last that came no further."""
+        record = self.job(job_id) or {}
+        steps, before = record["facts"].get("steps_completed", 0), record["facts"].get("steps_at_start", -1)
+        self._db.execute(
+            "UPDATE jobs SET status = 'running', attempts = ?1, updated_at = ?2, started_at = ifnull(started_at, ?2) "
+            "WHERE id = ?3",
+            (1 if steps > before else record["attempts"] + 1, now(), job_id),
+        )
+        self._merge_facts(job_id, {"steps_at_start": max(steps, before)})
 
     def move_job(self, job_id: str, *, expected: tuple[str, ...], to: str, facts: Record | None = None) -> bool:
         """Change a status, if it still is one of the expected; tell whether it was."""
@@ -206,7 +216,7 @@ class Store:
         with self._transaction():
             moved = self._move(job_id, expected, to, {})
             if moved:
-                self._event(job_id, event, message, level="info" if to in ("completed", "cancelled") else "error")
+                self._event(job_id, event, message, level="error" if to in ("error", "user_error") else "info")
             return moved
 
     def status(self, job_id: str) -> str | None:
@@ -278,10 +288,11 @@ class Store:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # SQLite may have rolled back by itself
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     def _one(self, query: str, *values: Any) -> Record | None:
         found = self._db.execute(query, values).fetchone()

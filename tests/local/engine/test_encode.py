@@ -104,9 +104,9 @@ def test_a_prompt_cut_within_a_letter_is_still_read():
     np.testing.assert_array_equal(whole, cut_short)
 
 
-def test_join_lays_answers_end_to_end_under_the_longest_prompt():
+def test_join_lays_answers_end_to_end_under_the_first_prompt():
     first, second = encode(Cut(b"one", b"ab", whole=True)), encode(Cut(b"one ab two", b"c", whole=True))
     joined = join([first, second])
     assert joined.targets.tolist() == [97, 98, END, 99, END]
     np.testing.assert_array_equal(joined.contexts, np.hstack([first.contexts, second.contexts]))
-    np.testing.assert_array_equal(joined.prompt, second.prompt)
+    np.testing.assert_array_equal(joined.prompt, first.prompt)

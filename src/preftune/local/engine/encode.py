@@ -42,6 +42,7 @@ class Cut:
     context: bytes
     answer: bytes
     whole: bool
+    role: bytes = b"a"  # the first letter of who speaks: the assistant, unless inputs are learned too
 
 
 def render(messages: Sequence[Mapping[str, Any]]) -> bytes:
@@ -55,12 +56,12 @@ def answer_bytes(message: Mapping[str, Any]) -> bytes:
     return (message_text(message) + (str(calls) if calls else "")).encode("utf-8", "replace")
 
 
-def cut(context: bytes, answer: bytes, budget: int) -> Cut:
+def cut(context: bytes, answer: bytes, budget: int, role: bytes = b"a") -> Cut:
     """Return context and answer shortened to `budget` bytes together: the end of the answer goes first."""
     room = budget - len(context) - 1  # one for the end mark
     if len(answer) <= room:
-        return Cut(context, answer, whole=True)
-    return Cut(context[:budget], answer[: max(0, budget - len(context))], whole=False)
+        return Cut(context, answer, whole=True, role=role)
+    return Cut(context[:budget], answer[: max(0, budget - len(context))], whole=False, role=role)
 
 
 def encode(piece: Cut) -> Encoded:
@@ -69,7 +70,7 @@ def encode(piece: Cut) -> Encoded:
     if piece.whole:
         tokens = np.append(tokens, np.int32(END))
     longest = max(ORDERS)
-    head = (b"\0" * longest + piece.context + b"\x01a\x02")[-longest:]
+    head = (b"\0" * longest + piece.context + b"\x01%s\x02" % piece.role)[-longest:]
     stream = np.frombuffer(head + piece.answer, np.uint8).astype(np.uint64)  # (longest + T,)
     contexts = np.empty((len(ORDERS), tokens.size), np.uint16)
     for row, (order, mix) in enumerate(zip(ORDERS, _MIX, strict=True)):
@@ -82,11 +83,11 @@ def encode(piece: Cut) -> Encoded:
 
 
 def join(pieces: Sequence[Encoded]) -> Encoded:
-    """Return several answers of one conversation as one example, under the words of its longest context."""
+    """Return several answers of one conversation as one example, under the words that stood before the first."""
     return Encoded(
         np.concatenate([piece.contexts for piece in pieces], axis=1),
         np.concatenate([piece.targets for piece in pieces]),
-        pieces[-1].prompt,
+        pieces[0].prompt,  # a later context holds the answers before it
     )
 
 
