@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from preftune.api.models import Event, FineTuneJob, metric_rows
 from preftune.api.steps import Now, Request, Sleep
-from preftune.api.watching import stream_events, stream_metrics, wait
+from preftune.api.watching import _row_key, stream_events, stream_metrics, wait
 from preftune.errors import APIConnectionError, APITimeoutError, InternalServerError, JobFailedError, NotFoundError
 
 JOB = Request("GET", "/fine-tunes/ft-1")
@@ -310,8 +310,8 @@ def test_wait_gives_up_after_its_time(play):
             wait("ft-1", timeout=60, poll_interval=30),
             (Now(), 100.0),
             (JOB, status("running")),
-            (Now(), 159.9),
-            (Sleep(30), None),
+            (Now(), 159.5),
+            (Sleep(0.5), None),
             (JOB, status("running")),
             (Now(), 160.0),
         )
@@ -330,3 +330,10 @@ def test_wait_gives_up_after_its_time_although_no_answer_comes(world, dropped):
 def test_a_job_that_ended_in_time_is_returned_although_the_time_is_over(play):
     played = play(wait("ft-1", timeout=1), (Now(), 0.0), (JOB, status("completed")))
     assert played.result.status == "completed"
+
+
+def test_an_object_of_unknown_metrics_shadows_no_row_of_its_step():
+    odd, row = {"train/global_step": 5, "system/gpu": 0.9}, {"train/global_step": 5, "train/loss": 0.5}
+    keys = [_row_key(metric_rows(raw)[0]) for raw in (odd, row)]
+    assert keys[1] == (5, "train")
+    assert keys[0] != keys[1]

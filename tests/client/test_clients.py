@@ -88,10 +88,15 @@ def test_a_client_is_closed_by_its_with_block(rig, respx_mock):
 
     rig.do(look)
     driver = kept[0]._driver
-    if rig.kind == "sync":
-        assert [pool.is_closed for pool in driver._clients.values()] == [True]
-    else:
-        assert driver._pools == {}
+    assert (driver._clients if rig.kind == "sync" else driver._pools) == {}
+
+
+def test_closing_a_copy_leaves_the_first_client_usable(respx_mock):
+    respx_mock.get(f"{BASE}/v1/files").respond(json={})
+    with pt.Client(api_key="k", base_url=BASE) as client:
+        client.files.list()
+        client.with_options(timeout=5).close()
+        assert client.files.list() == []
 
 
 def test_a_closed_client_of_the_callers_own_is_not_replaced_silently(respx_mock):

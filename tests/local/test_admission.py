@@ -232,3 +232,9 @@ def test_a_length_outside_the_limits_is_refused(local, length, bound):
     answer = local.call("POST", "/v1/fine-tunes", json=fields)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "max_seq_length")
     assert bound in answer.json()["error"]["message"]
+
+
+def test_vision_is_nothing_that_the_engine_has(local):
+    file_id = local.upload([{"text": "a"}])
+    fields = {"model": "m", "training_file": file_id, "multimodal_params": {"train_vision": True}}
+    assert local.call("POST", "/v1/fine-tunes", json=fields).json()["error"]["param"] == "multimodal_params"

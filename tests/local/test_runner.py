@@ -596,6 +596,18 @@ def test_the_reference_is_kept_with_the_job_whatever_becomes_of_its_parent(local
     assert (job["status"], local.rows(job)) == ("completed", local.rows(expected))
 
 
+def test_a_job_deleted_under_the_worker_is_no_failure_to_tell(local, store, chats, at_row, caplog):
+    def pull_away(job_id):
+        store.delete_job(job_id)
+        raise FileNotFoundError(job_id)
+
+    at_row(1, pull_away)
+    job_id = local.create(training_file=local.upload(chats(1)))["id"]
+    assert runner.run_next(store)
+    assert (store.status(job_id), caplog.records) == (None, [])
+    assert not store.checkpoint_path(job_id, 0).parent.exists()
+
+
 # the process
 
 

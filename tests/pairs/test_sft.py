@@ -38,3 +38,9 @@ def test_to_sft_leaves_nothing_behind_after_a_row_that_cannot_be_read(write_rows
     with pytest.raises(DataError, match=r"^pairs\.jsonl:2: preferred_output is a list of 0; it must be"):
         to_sft(src, tmp_path / "sft.jsonl", source="together")
     assert list(tmp_path.iterdir()) == [src]
+
+
+def test_to_sft_leaves_out_what_is_to_train_nothing_and_keeps_other_weights(write_rows, tmp_path):
+    dst = tmp_path / "sft.jsonl"
+    assert to_sft(write_rows(row() | {"weight": 0}, row() | {"weight": 0.5}), dst) == 1
+    assert json.loads(dst.read_text(encoding="utf-8")) == {"messages": [SYSTEM, USER, CHOSEN], "weight": 0.5}

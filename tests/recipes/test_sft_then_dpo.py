@@ -98,3 +98,14 @@ def test_unfit_data_is_refused_before_anything_is_sent(data, tmp_path, which):
     files = {"data": bad} if which == "training" else {"data": data, "validation": bad}
     with pytest.raises(DataError, match=r"bad.jsonl:25: input is missing"):
         pt.sft_then_dpo(client, model="m", **files)
+
+
+def test_what_the_recipe_fills_in_is_filled_in_whatever_the_form(preftune_client, data):
+    filled = {"from_checkpoint": "ft-old", "validation_file": "file-old", "model": "other"}
+    assert pt.sft_then_dpo(preftune_client, data, model="m", dpo=filled).dpo_job.status == "completed"
+
+
+def test_fields_that_make_no_configuration_are_refused_with_their_stage(data):
+    client = pt.Client(api_key="k", base_url="http://127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r"dpo: training_method.dpo_beta: must be greater than 0, found -1.0"):
+        pt.sft_then_dpo(client, data, model="m", dpo={"dpo_beta": -1})

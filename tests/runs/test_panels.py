@@ -31,3 +31,7 @@ def test_loss_and_accuracy_are_held_against_what_no_learning_gives():
 
 def test_a_panel_that_no_row_fills_is_left_out():
     assert [panel.title for panel in panels([MetricRow("train", step=1, loss=0.69)])] == ["loss"]
+
+
+def test_a_loss_with_an_nll_term_has_no_line_to_be_held_against():
+    assert panels(ROWS, method=DPO(rpo_alpha=0.5))[0].baseline is None

@@ -34,3 +34,9 @@ def test_what_is_no_rows_is_said_plainly(tmp_path, text):
 def test_a_missing_file_is_said_plainly(tmp_path):
     with pytest.raises(errors.DataError, match=r"expected rows of metrics, found .*No such file"):
         runs.load(tmp_path / "none.jsonl")
+
+
+def test_a_line_separator_within_a_text_is_no_end_of_line(tmp_path):
+    rows = metric_rows({"train/global_step": 1, "train/loss": 0.5, "note": "a\u2028b"})
+    runs.save(rows, tmp_path / "rows.jsonl")
+    assert runs.load(tmp_path / "rows.jsonl") == rows

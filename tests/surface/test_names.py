@@ -37,3 +37,10 @@ def test_a_misspelt_name_is_an_attribute_error():
 def test_python_m_runs_the_command_line():
     done = subprocess.run([sys.executable, "-m", "preftune", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"preftune, version {preftune.__version__}\n"
+
+
+@pytest.mark.parametrize("room", ["errors", "losses", "pairs", "runs"])
+def test_a_room_is_bound_at_its_first_use(room, monkeypatch):
+    module = importlib.import_module(f"preftune.{room}")
+    monkeypatch.delattr(preftune, room)
+    assert getattr(preftune, room) is module

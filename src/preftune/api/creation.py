@@ -13,12 +13,12 @@ from typing import Any, Unpack
 
 from pydantic import ValidationError
 
-from preftune.api._reading import read
 from preftune.api.config import JobConfig, LoRA, first_fault
 from preftune.api.fields import JobFields
 from preftune.api.fine_tuning import list as list_jobs
 from preftune.api.fine_tuning import model_limits, split_checkpoint
 from preftune.api.models import FineTuneJob
+from preftune.api.reading import read
 from preftune.api.steps import Flow, Request, Response, Sleep, Token
 from preftune.api.transient import is_transient, pause
 from preftune.errors import APIConnectionError, APIError, APIResponseValidationError, ConfigError, ConflictError

@@ -12,11 +12,6 @@ def explain(config: JobConfig) -> str:
     return "\n".join(_lines(config))
 
 
-def explain_method(method: DPO) -> str:
-    """Return the effective loss of a preference method alone."""
-    return "\n".join(_dpo(method))
-
-
 def _lines(config: JobConfig) -> Iterator[str]:
     start = f"from checkpoint {config.from_checkpoint}" if config.from_checkpoint else f"from {config.model}"
     if isinstance(config.training_method, SFT):

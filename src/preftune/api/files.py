@@ -6,9 +6,9 @@ import builtins
 import math
 from typing import TypeAlias
 
-from preftune.api._reading import path_id, read, read_list
 from preftune.api.models import DeletedFile, File, ValidationReport
 from preftune.api.polling import Patience, Pauses
+from preftune.api.reading import path_id, read, read_list
 from preftune.api.steps import Flow, Now, Request, Sleep
 from preftune.errors import APIError, APITimeoutError, FileProcessingError
 
@@ -56,14 +56,15 @@ def wait(file: FileOrId, *, timeout: float | None = None, poll_interval: float |
             return current
         if current.is_refused:
             raise FileProcessingError(_refusal(current), current.validation_report)
-        if timeout is not None and (yield Now()) >= end:
+        left = math.inf if timeout is None else end - (yield Now())
+        if left <= 0:
             raise APITimeoutError(
                 f"file {current.id}: expected it to be read within {timeout:g} s, found {current.processing_status}; "
                 "wait again, or look at it with client.files.retrieve()",
                 method="GET",
                 path=f"/files/{current.id}",
             )
-        yield Sleep(pauses.after(progress=False))
+        yield Sleep(min(pauses.after(progress=False), left))
 
 
 def _refusal(file: File) -> str:

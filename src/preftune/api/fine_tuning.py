@@ -9,7 +9,6 @@ import builtins
 import re
 from typing import Any, TypeAlias
 
-from preftune.api._reading import path_id, read, read_items, read_list, read_object
 from preftune.api.config import JobConfig, method_to_wire
 from preftune.api.models import (
     Checkpoint,
@@ -21,6 +20,7 @@ from preftune.api.models import (
     PriceEstimate,
     metric_rows,
 )
+from preftune.api.reading import path_id, read, read_items, read_list, read_object
 from preftune.api.steps import Flow, Request
 
 JobOrId: TypeAlias = FineTuneJob | str

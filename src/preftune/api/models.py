@@ -253,11 +253,12 @@ class MetricRow:
 
 def metric_rows(raw: Mapping[str, Any]) -> list[MetricRow]:
     """Return the rows in one object of the server: one a split, training before evaluation."""
-    splits = [split for split in ("train", "eval") if _has_metrics(raw, split)]
+    splits = [split for split in ("train", "eval") if has_metrics(raw, split)]
     return [_metric_row(raw, split) for split in splits or ["train"]]
 
 
-def _has_metrics(raw: Mapping[str, Any], split: str) -> bool:
+def has_metrics(raw: Mapping[str, Any], split: str) -> bool:
+    """Tell whether an object of the server says anything of a split beside the step."""
     return any(key.startswith(f"{split}/") and key not in (STEP, EPOCH) for key in raw)
 
 

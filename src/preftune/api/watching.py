@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from preftune.api.fine_tuning import JobOrId, list_events, list_metrics, retrieve
-from preftune.api.models import Event, FineTuneJob, MetricRow
+from preftune.api.models import Event, FineTuneJob, MetricRow, has_metrics
 from preftune.api.polling import Patience, Pauses
 from preftune.api.steps import Emit, Feed, Flow, Now, Sleep
 from preftune.errors import APIError, APITimeoutError, JobFailedError
@@ -82,14 +82,15 @@ def wait(job: JobOrId, *, timeout: float | None = None, poll_interval: float | N
             yield from patience.bear(error)
             continue
         patience.reset()
-        if timeout is not None and (yield Now()) >= end:
+        left = math.inf if timeout is None else end - (yield Now())
+        if left <= 0:
             raise APITimeoutError(
                 f"job {current.id}: expected it to end within {timeout:g} s, found {current.status}; "
                 "it goes on: wait again, or cancel it",
                 method="GET",
                 path=f"/fine-tunes/{current.id}",
             )
-        yield Sleep(pauses.after(progress=False))
+        yield Sleep(min(pauses.after(progress=False), left))
 
 
 def _ended(job: FineTuneJob) -> Flow[FineTuneJob]:
@@ -118,8 +119,9 @@ def _unseen(items: list[T], key: Callable[[T], Hashable], seen: set[Hashable]) -
 
 
 def _row_key(row: MetricRow) -> Hashable:
-    """Return the key of a row; one without a step is known by all that it says."""
-    return row.key if row.step is not None else (row.split, repr(row.raw))
+    """Return the key of a row; one without a step, or with no metric that we know, is known by all that it says."""
+    known = row.step is not None and (not row.raw or has_metrics(row.raw, row.split))
+    return row.key if known else (row.split, repr(row.raw))
 
 
 def _in_time(row: MetricRow) -> tuple[int, int]:

@@ -39,7 +39,7 @@ class _Lazy(click.Group):
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("preftune"), prog_name="preftune")
 def cli() -> None:
-    """Preference fine-tuning (DPO): check the pairs, see the loss, rehearse on a laptop, submit, watch."""
+    """Preference fine-tuning (DPO): check the pairs, try the whole product, serve the API on this machine."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

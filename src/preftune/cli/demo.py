@@ -35,10 +35,10 @@ def command(data: Path | None, out: Path, *, as_json: bool) -> None:
     The pairs are checked, a supervised job trains on the chosen answers, a DPO job goes on from its checkpoint, the
     metrics stream in while it trains, and the adapter is downloaded.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # an end that cleans up
     if as_json:
         click.echo(json.dumps(run_demo(data, out=out).to_dict()))
         return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # an end that cleans up
     click.echo(f"Checking {data or 'the demo data'}, then SFT, then DPO, on a local server ...")
     _tell(run_demo(data, out=out, on_row=_print_row))
 

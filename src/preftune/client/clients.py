@@ -70,8 +70,9 @@ class _Settings:
 class Client(_Settings):
     """The synchronous client. One can be shared by threads; close it, or use it as a context manager.
 
-    `timeout` (seconds) bounds one attempt, `deadline` a whole call with its retries. The key and the address come from
-    PREFTUNE_API_KEY and PREFTUNE_BASE_URL (or TOGETHER_…) when they are not given. Raises ConfigError without a key.
+    `timeout` is the seconds without a byte that end an attempt, `deadline` the seconds of a request with its retries.
+    The key and the address come from PREFTUNE_API_KEY and PREFTUNE_BASE_URL (or TOGETHER_…) when they are not given.
+    Raises ConfigError without a key.
     """
 
     if TYPE_CHECKING:

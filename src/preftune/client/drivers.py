@@ -20,12 +20,13 @@ import httpx
 import tenacity
 
 from preftune.api.steps import Call, Emit, Feed, Flow, Now, Request, Response, Sleep, Step, Token
-from preftune.client import exchange
+from preftune.client import exchange, redact
 from preftune.client.connection import Connection
 from preftune.client.retry import policy
 from preftune.errors import APIConnectionError, APIError, APITimeoutError
 
 T = TypeVar("T")
+redact.install()
 _CHUNK = 1 << 20  # bytes of a body in memory at once
 _SHORTEST_ATTEMPT = 0.001  # seconds
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)  # the request cannot have taken effect
@@ -44,7 +45,8 @@ class Blocking:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._connection, self._sleep, self._now, self._chance = connection, sleep, now, chance
-        self._clients: dict[str, httpx.Client] = {"api": http_client} if http_client else {}
+        self._own = {"api": http_client} if http_client else {}  # the caller's: closed with ours, never replaced
+        self._clients: dict[str, httpx.Client] = {**self._own}
 
     def sharing(self, connection: Connection) -> Blocking:
         """Return a driver with other settings and the same connections."""
@@ -56,6 +58,8 @@ class Blocking:
         """Close the connections."""
         for client in self._clients.values():
             client.close()
+        self._clients.clear()
+        self._clients.update(self._own)
 
     def run(self, flow: Flow[T]) -> T:
         """Return what a flow ends with."""

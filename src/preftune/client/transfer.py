@@ -14,11 +14,11 @@ from urllib.parse import urljoin
 
 import zstandard
 
-from preftune.api._reading import id_of, path_id, read
 from preftune.api.files import retrieve as retrieve_file
 from preftune.api.fine_tuning import JobOrId
 from preftune.api.fine_tuning import retrieve as retrieve_job
 from preftune.api.models import File
+from preftune.api.reading import id_of, path_id, read
 from preftune.api.steps import Call, Flow, Request, Response
 from preftune.errors import APIResponseValidationError, ConfigError, ConflictError, DataError, IntegrityError
 

@@ -31,6 +31,8 @@ def admit(body: dict[str, Any], store: Store) -> JobConfig:
         _check_file(name, getattr(config, name), store)
     if not config.training_file:
         raise Refused("training_file is missing", param="training_file")
+    if config.multimodal_params and config.multimodal_params.train_vision:
+        raise Refused("the embedded engine has no vision part to train", param="multimodal_params")
     most = limits.MAX_BATCH
     if config.batch_size != "max" and config.batch_size > most:
         raise Refused(f"batch_size is {config.batch_size}; at most {most}", param="batch_size")

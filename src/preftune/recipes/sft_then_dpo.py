@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
-from preftune.api.config import DPO, SFT, JobConfig
+from pydantic import ValidationError
+
+from preftune.api.config import DPO, SFT, JobConfig, first_fault
 from preftune.api.creation import create
 from preftune.api.fields import JobFields
 from preftune.api.files import wait as wait_for_file
@@ -24,6 +26,7 @@ from preftune.pairs import Report, check, to_sft
 
 StageFields: TypeAlias = JobConfig | JobFields | None
 OnRow: TypeAlias = Callable[[str, MetricRow], None]
+_FILLED = ("model", "from_checkpoint", "training_file", "validation_file")  # what the recipe itself fills in
 _EVALS = 10  # evaluations of the DPO job when there is validation data and the configuration does not say
 
 
@@ -145,6 +148,9 @@ def _config(given: StageFields, model: str, *, default_method: bool = False) -> 
         bare = given.replace(model=model, from_checkpoint=None, training_file=None, validation_file=None)
         named = "training_method" in given.model_fields_set
         return bare.replace(training_method=DPO()) if default_method and not named else bare
-    fields: Mapping[str, Any] = given or {}
+    fields: Mapping[str, Any] = {name: value for name, value in (given or {}).items() if name not in _FILLED}
     method = {"training_method": "dpo"} if default_method and "training_method" not in fields else {}
-    return JobConfig(**{**method, **fields, "model": model})
+    try:
+        return JobConfig(**{**method, **fields, "model": model})
+    except ValidationError as error:
+        raise ConfigError(f"{'dpo' if default_method else 'sft'}: {first_fault(error)}") from error

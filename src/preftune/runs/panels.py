@@ -12,9 +12,10 @@ from preftune.charts import Panel, Series
 def panels(rows: Iterable[MetricRow], *, method: DPO | None = None) -> list[Panel]:
     """Return the panels that the rows can fill: loss, reward accuracy, KL and log-probabilities of both sides."""
     given = list(rows)
-    baseline = (method or DPO()).baseline
+    held_against = method or DPO()
+    baseline = None if held_against.rpo_alpha else ("nothing learned", held_against.baseline)  # the NLL term moves it
     described = [
-        Panel("loss", [_curve("train", given, "loss"), _curve("eval", given, "loss")], ("nothing learned", baseline)),
+        Panel("loss", [_curve("train", given, "loss"), _curve("eval", given, "loss")], baseline),
         Panel(
             "reward accuracy",
             [_curve("train", given, "accuracy"), _curve("eval", given, "accuracy")],

@@ -35,7 +35,7 @@ def _objects(text: str) -> list[dict[str, object]]:
     try:
         whole = json.loads(text)
     except ValueError:
-        whole = [json.loads(line) for line in text.splitlines() if line.strip()]
+        whole = [json.loads(line) for line in text.split("\n") if line.strip()]
     if isinstance(whole, dict):
         whole = whole.get("rows") or whole.get("metrics") or [whole]
     if not isinstance(whole, list) or not all(isinstance(one, dict) for one in whole):

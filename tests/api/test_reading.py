@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from preftune.api._reading import id_of, path_id, read, read_items, read_list, read_object
 from preftune.api.models import File, FineTuneJob
+from preftune.api.reading import id_of, path_id, read, read_items, read_list, read_object
 from preftune.api.steps import Request, Response
 from preftune.errors import APIResponseValidationError, ConfigError
 
