@@ -268,9 +268,12 @@ def test_a_network_that_is_gone_afterwards_leaves_the_failure_of_the_request(pla
     assert error.value is lost
 
 
-def test_a_list_that_is_refused_afterwards_says_so(play, dropped, refused):
-    with pytest.raises(BadRequestError):
-        play(create(CONFIG), *START, (POST, dropped()), (Sleep(0.5), None), (LIST, refused(400)))
+def test_a_list_that_is_refused_afterwards_is_the_cause_of_not_knowing(play, dropped, refused):
+    lost = dropped()
+    with pytest.raises(APIConnectionError) as error:
+        play(create(CONFIG), *START, (POST, lost), (Sleep(0.5), None), (LIST, refused(400)))
+    assert error.value is lost
+    assert isinstance(error.value.__cause__, BadRequestError)
 
 
 def test_a_list_that_fails_before_the_request_sends_nothing(play, refused):

@@ -87,10 +87,10 @@ def test_port_and_key_can_be_chosen(tmp_path):
 
 @pytest.mark.slow
 def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path):
-    with LocalServer(tmp_path) as server:
+    with LocalServer(tmp_path):
         with pytest.raises(LocalServerError, match="another local server uses this folder") as error:
             LocalServer(tmp_path)
-        held_by_a_fork = os.dup(server._lock.fileno())
+        held_by_a_fork = os.dup(descriptor_of(tmp_path / "lock"))
     assert one_sentence(error)
     LocalServer(tmp_path).close()
     os.close(held_by_a_fork)
@@ -294,3 +294,8 @@ def test_a_fork_that_ends_leaves_the_server_to_its_parent():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
+def descriptor_of(path):
+    """Return the descriptor under which this process holds a file open."""
+    return next(int(fd.name) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink() and fd.readlink() == path)

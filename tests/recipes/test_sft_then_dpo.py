@@ -1,6 +1,7 @@
 import asyncio
 import json
 
+import httpx
 import pytest
 
 import preftune as pt
@@ -109,3 +110,13 @@ def test_fields_that_make_no_configuration_are_refused_with_their_stage(data):
     client = pt.Client(api_key="k", base_url="http://127.0.0.1:1")
     with pytest.raises(ConfigError, match=r"dpo: training_method.dpo_beta: must be greater than 0, found -1.0"):
         pt.sft_then_dpo(client, data, model="m", dpo={"dpo_beta": -1})
+
+
+def test_every_file_is_taken_before_the_first_job_is_paid_for(preftune_server, data, held_out):
+    asked = []
+    mine = httpx.Client(event_hooks={"request": [lambda request: asked.append((request.method, request.url.path))]})
+    with pt.Client(base_url=preftune_server.url, api_key=preftune_server.api_key, http_client=mine) as client:
+        pt.sft_then_dpo(client, data, model="m", validation=held_out)
+    posts = [path for method, path in asked if method == "POST"]
+    assert posts.count("/v1/fine-tunes") == 2
+    assert "/v1/files" not in posts[posts.index("/v1/fine-tunes") :]

@@ -21,7 +21,7 @@ from preftune.api.models import FineTuneJob
 from preftune.api.reading import read
 from preftune.api.steps import Flow, Request, Response, Sleep, Token
 from preftune.api.transient import is_transient, pause
-from preftune.errors import APIConnectionError, APIError, APIResponseValidationError, ConfigError, ConflictError
+from preftune.errors import APIError, APIResponseValidationError, ConfigError, ConflictError
 
 _ATTEMPTS = 3
 _DEFAULT_RANK = 8  # the documentation's, where the model's limits name none
@@ -48,8 +48,10 @@ def create(config: JobConfig | JobFields | None = None, /, **fields: Unpack[JobF
         yield Sleep(pause(failure if is_transient(failure) else None, attempt, 0.0))
         try:
             adopted = (yield from _adopt(body, before)) if failure.ambiguous else None
+        except ConflictError:
+            raise  # two jobs look like this one
         except APIError as unknown:
-            raise failure if isinstance(unknown, APIConnectionError) else unknown from failure
+            raise failure from unknown  # whether there is a job is not known: the request's own failure says so
         if adopted is not None:
             return adopted
         attempt += 1

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,12 +40,11 @@ class LocalServer:
         self.api_key = api_key or f"local-{secrets.token_hex(8)}"
         if not self.api_key.isascii() or not self.api_key.isprintable() or " " in self.api_key:
             raise LocalServerError("api_key: expected printable ASCII without spaces; no client can send another")
-        self._temporary = data_dir is None
         with contextlib.ExitStack() as undo:
             self.data_dir = Path(tempfile.mkdtemp(prefix="preftune-") if data_dir is None else data_dir)
-            if self._temporary:
+            if data_dir is None:
                 undo.callback(shutil.rmtree, self.data_dir, ignore_errors=True)
-            self._lock = undo.enter_context(_locked(self.data_dir))
+            undo.enter_context(_locked(self.data_dir))
             store = Store(self.data_dir)
             undo.callback(store.close)
             store.prepare()
@@ -165,7 +165,7 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Any:
+def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder against other servers."""
     if folder.exists() and not folder.is_dir():
         raise LocalServerError(f"{folder}: expected a folder for the server's data, found a file; choose another")
@@ -182,7 +182,7 @@ def _locked(folder: Path) -> Any:
                 f"{folder}: another local server uses this folder; stop it, or choose another"
             ) from None
         try:
-            yield lock
+            yield
         finally:
             fcntl.flock(lock, fcntl.LOCK_UN)  # closing alone would leave it to a fork that holds a copy
 

@@ -86,15 +86,14 @@ def _run(
         (yield Call(check, (held_out,))).raise_for_errors()
     scratch = Path((yield Call(tempfile.mkdtemp)))
     try:
-        training_file = yield from _upload_sft(data, scratch)
-        files = {"training_file": training_file}
+        sft_files = {"training_file": (yield from _upload_sft(data, scratch))}
+        dpo_files = {"training_file": (yield from _upload(data))}  # all are taken before the first job is paid for
         if held_out is not None and sft_config.n_evals:
-            files["validation_file"] = yield from _upload_sft(held_out, scratch)
-        sft_job = yield from _train("sft", sft_config.replace(**files), on_row)
-        files = {"training_file": (yield from _upload(data))}
+            sft_files["validation_file"] = yield from _upload_sft(held_out, scratch)
         if held_out is not None:
-            files["validation_file"] = yield from _upload(held_out)
-        continued = dpo_config.replace(model=None, from_checkpoint=sft_job.id, **files)
+            dpo_files["validation_file"] = yield from _upload(held_out)
+        sft_job = yield from _train("sft", sft_config.replace(**sft_files), on_row)
+        continued = dpo_config.replace(model=None, from_checkpoint=sft_job.id, **dpo_files)
         dpo_job = yield from _train("dpo", continued, on_row)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)  # also when the flow is closed, where nothing may be yielded
