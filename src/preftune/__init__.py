@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from preftune.client.clients import Client as Client
     from preftune.local.serve import LocalServer as LocalServer
     from preftune.losses.method import DPO as DPO
-    from preftune.pairs.check import check as check
-    from preftune.pairs.convert import convert as convert
+    from preftune.pairs.conversion import convert as convert
+    from preftune.pairs.inspection import check as check
     from preftune.recipes.sft_then_dpo import sft_then_dpo as sft_then_dpo
     from preftune.runs.diagnose import diagnose as diagnose
 
@@ -33,8 +33,8 @@ _HOMES = {
     "LoRA": "preftune.api.config",
     "LocalServer": "preftune.local.serve",
     "SFT": "preftune.api.config",
-    "check": "preftune.pairs.check",
-    "convert": "preftune.pairs.convert",
+    "check": "preftune.pairs.inspection",
+    "convert": "preftune.pairs.conversion",
     "diagnose": "preftune.runs.diagnose",
     "sft_then_dpo": "preftune.recipes.sft_then_dpo",
 }

@@ -1,7 +1,8 @@
-"""Numbers to pictures: a panel described once, drawn as terminal text and as SVG."""
+"""Numbers to pictures: a panel or a histogram described once, drawn as terminal text and as SVG."""
 
+from preftune.charts.histogram import Histogram, draw_blocks, draw_histogram
 from preftune.charts.panel import Panel, Series
 from preftune.charts.svg import draw_svg
 from preftune.charts.text import draw_text
 
-__all__ = ["Panel", "Series", "draw_svg", "draw_text"]
+__all__ = ["Histogram", "Panel", "Series", "draw_blocks", "draw_histogram", "draw_svg", "draw_text"]

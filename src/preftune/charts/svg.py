@@ -6,7 +6,7 @@ from html import escape
 
 from preftune.charts.panel import Panel
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by colour-blind readers too (Okabe and Ito)
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by colour-blind readers too (Okabe and Ito)
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 30, 24  # pixels around the plot
 
 
@@ -34,7 +34,7 @@ def draw_svg(panel: Panel, *, width: int = 480, height: int = 220) -> str:
         parts.append(f'<polyline points="{points}" stroke="#808080" stroke-dasharray="3 3" fill="none"/>')
         middle = (width + _LEFT) // 2
         parts.append(f'<text x="{middle}" y="{height - 8}" text-anchor="middle">dashed: {escape(name)}</text>')
-    for colour, series in zip(_COLOURS, panel.series, strict=False):
+    for colour, series in zip(COLOURS, panel.series, strict=False):
         points = " ".join(place(x, y) for x, y in series.finite)
         parts.append(f'<polyline points="{points}" stroke="{colour}" stroke-width="1.5" fill="none"/>')
     return "".join([*parts, *_legend(panel, width), "</svg>"])
@@ -55,7 +55,7 @@ def _axes(panel: Panel, width: int, height: int) -> list[str]:
 
 def _legend(panel: Panel, width: int) -> list[str]:
     entries, right = [], width - _RIGHT
-    for colour, series in reversed(list(zip(_COLOURS, panel.series, strict=False))):
+    for colour, series in reversed(list(zip(COLOURS, panel.series, strict=False))):
         entries.append(f'<text x="{right}" y="16" text-anchor="end" fill="{colour}">{escape(series.name)}</text>')
         right -= 8 * len(series.name) + 12
     return entries

@@ -13,6 +13,12 @@ from preftune.errors import PreftuneError
 
 _COMMANDS = {  # name: one line for the overview; the module of the same name holds the command `command`
     "check": "Say what is wrong with a preference file, offline.",
+    "fix": "Write a mended copy of a preference file.",
+    "convert": "Write pairs of any known layout in the hosted one.",
+    "split": "Write a training and a validation file that share no prompt.",
+    "sft": "Write the chosen answers as a supervised set.",
+    "stats": "Print what a preference file holds: lengths, tokens, price.",
+    "advise": "Say what to train with a preference file, and why.",
     "demo": "Check, SFT, DPO, live metrics, adapter: the whole product on this machine.",
     "serve": "Run the API on this machine, for scripts and notebooks that need no key.",
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from preftune.pairs.check import scan
+from preftune.pairs.inspection import refusals
 from preftune.pairs.jsonl import BOM, Unreadable, decode, json_kind, read_lines
 
 Row = dict[str, Any]
@@ -57,11 +57,11 @@ def _kind(row: Row) -> str | None:
 
 
 def _preference_report(path: Path, name: str) -> Row:
-    checked = scan(path)
-    refusals = checked.refusals()
-    if not refusals:
+    checked = refusals(path)
+    refused = checked.refusals()
+    if not refused:
         return {"valid": True, "dataset_format": PREFERENCE, "nlines": checked.pairs}
-    first = min(refusals, key=lambda finding: finding.lines[:1] or (0,))
+    first = min(refused, key=lambda finding: finding.lines[:1] or (0,))
     where = f"Line {first.lines[0]}: " if first.lines else f"{name}: "
     return _invalid(f"{where}{first.message}; {first.hint}", PREFERENCE)
 

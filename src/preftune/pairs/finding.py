@@ -1,20 +1,18 @@
-"""What a check says: problems of single lines gathered into findings, findings into a report."""
+"""What the rules say: problems of single lines, gathered into findings."""
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
-
-from preftune.errors import DataError
+from bisect import insort
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import inf
+from typing import Literal, NamedTuple, TypeAlias
 
 Severity: TypeAlias = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
-_SHOWN_LINES = 5
-_MARKS = {"error": "E", "warning": "W", "info": "I"}
+SHOWN_LINES = 5  # of a finding
 
 
 class Problem(NamedTuple):
@@ -44,113 +42,68 @@ class Finding:
     refused: bool
 
 
+@dataclass
+class _Kind:
+    """All the problems of one kind so far: the one on the first line, how many, the first lines."""
+
+    first: Problem
+    count: int = 0
+    lines: list[int] = field(default_factory=list)
+
+    def add(self, problem: Problem, count: int, lines: Iterable[int]) -> None:
+        """Count further problems; the one on the smallest line tells for all, whatever the order they come in."""
+        self.count += count
+        for line in lines:
+            if self.lines and line < self.lines[0]:
+                self.first = problem
+            if line not in self.lines:
+                insort(self.lines, line)
+        del self.lines[SHOWN_LINES:]
+
+
 class Gathering:
-    """Collects problems as they come, in constant memory for each kind of problem."""
+    """Collects problems in any order and in constant memory for each kind of problem; two gatherings add up."""
 
     def __init__(self) -> None:
-        self._first: dict[tuple[str, str, str, str], Problem] = {}
-        self._lines: dict[tuple[str, str, str, str], list[int]] = {}
-        self._counts: dict[tuple[str, str, str, str], int] = {}
+        self._kinds: dict[tuple[str, str, str, str], _Kind] = {}
 
-    def add(self, problem: Problem, line: int | None) -> None:
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Gathering) and self._kinds == other._kinds
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def add(self, problem: Problem, line: int | None = None) -> None:
         """Take one problem; `line` is None for what concerns the whole file."""
-        key = (problem.rule, problem.severity, re.sub(r"\[\d+\]", "[*]", problem.path), problem.hint)
-        self._first.setdefault(key, problem)
-        self._counts[key] = self._counts.get(key, 0) + 1
-        lines = self._lines.setdefault(key, [])
-        if line is not None and line not in lines and len(lines) < _SHOWN_LINES:
-            lines.append(line)
+        self._kind(problem).add(problem, 1, () if line is None else (line,))
+
+    def merge(self, other: Gathering, *, lines_before: int = 0) -> None:
+        """Take over the problems of another part of the file, which begins behind `lines_before` lines."""
+        for kind in other._kinds.values():
+            lines = [line + lines_before for line in kind.lines]
+            self._kind(kind.first).add(kind.first, kind.count, lines)
 
     def findings(self) -> list[Finding]:
-        """Return one finding a kind: errors first, then in the order of first sight."""
+        """Return one finding a kind: errors first, then in the order of their first lines, the whole file's last."""
         found = [
             Finding(
-                first.rule, first.severity, self._counts[key], tuple(self._lines[key]), first.path, first.message,
-                first.hint, first.fixable, first.refused,
+                kind.first.rule, kind.first.severity, kind.count, tuple(kind.lines), kind.first.path,
+                kind.first.message, kind.first.hint, kind.first.fixable, kind.first.refused,
             )
-            for key, first in self._first.items()
+            for kind in self._kinds.values()
         ]  # fmt: skip
-        return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+        return sorted(found, key=lambda finding: (SEVERITIES.index(finding.severity), *finding.lines[:1], inf))
+
+    def _kind(self, problem: Problem) -> _Kind:
+        key = (problem.rule, problem.severity, _pattern(problem.path), problem.hint)
+        return self._kinds.get(key) or self._kinds.setdefault(key, _Kind(problem))
 
 
-@dataclass(frozen=True)
-class Report:
-    """What `check` found in a preference file."""
-
-    path: Path
-    pairs: int  # lines that read as a preference pair
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Tell whether no finding is an error."""
-        return not self.count("error")
-
-    def count(self, severity: Severity) -> int:
-        """Return how many findings have the severity."""
-        return sum(finding.severity == severity for finding in self.findings)
-
-    def refusals(self) -> list[Finding]:
-        """Return the findings for which the hosted side refuses the file."""
-        return [finding for finding in self.findings if finding.refused]
-
-    def raise_for_errors(self) -> None:
-        """Raise DataError, with every finding, when one of them is an error; its message tells the first."""
-        errors = [finding for finding in self.findings if finding.severity == "error"]
-        if errors:
-            more = f" (and {plural(len(errors) - 1, 'more kind')} of error)" if len(errors) > 1 else ""
-            raise DataError(f"{_place(self.path, errors[0])}{_sentence(errors[0])}{more}", self.findings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values, for JSON."""
-        return {
-            "path": str(self.path),
-            "ok": self.ok,
-            "pairs": self.pairs,
-            "findings": [asdict(finding) | {"lines": list(finding.lines)} for finding in self.findings],
-        }
-
-    def __str__(self) -> str:
-        return "\n".join(self._text())
-
-    def _text(self) -> Iterator[str]:
-        yield f"{self.path.name}: {plural(self.pairs, 'pair')}, {self.summary()}"
-        for finding in self.findings:
-            mark, times = _MARKS[finding.severity], f" ({finding.count} times)" if finding.count > 1 else ""
-            yield f"{mark} {finding.rule:<16} {_place(self.path, finding)}{finding.message}{times}"
-            yield f"  {'':<16} {finding.hint}" + (
-                f" (lines {_lines(finding)})" if finding.count > 1 and finding.lines else ""
-            )
-
-    def summary(self) -> str:
-        """Return the numbers of findings in words."""
-        counts = [plural(self.count(severity), severity) for severity in ("error", "warning") if self.count(severity)]
-        return ", ".join(counts) or "no error and no warning"
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{finding.severity}</td><td><code>{html.escape(finding.rule)}</code></td><td>{finding.count}</td>"
-            f"<td>{_lines(finding)}</td><td>{html.escape(finding.message)}<br><i>{html.escape(finding.hint)}</i></td></tr>"
-            for finding in self.findings
-        )
-        head = "<tr><th>severity</th><th>rule</th><th>count</th><th>lines</th><th>what, and what to do</th></tr>"
-        title = f"<b>{html.escape(self.path.name)}</b>: {plural(self.pairs, 'pair')}, {self.summary()}"
-        return f"<p>{title}</p>" + (f"<table>{head}{rows}</table>" if rows else "")
+@lru_cache(maxsize=4096)
+def _pattern(path: str) -> str:
+    """Return a path with its indices left out, so that one fault at several places is one kind."""
+    return re.sub(r"\[\d+\]", "[*]", path)
 
 
 def plural(count: int, noun: str) -> str:
     """Return a number and its noun."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
-def _place(path: Path, finding: Finding) -> str:
-    return f"{path.name}:{finding.lines[0]}: " if finding.lines else f"{path.name}: "
-
-
-def _sentence(finding: Finding) -> str:
-    return f"{finding.message}; {finding.hint}"
-
-
-def _lines(finding: Finding) -> str:
-    more = ", …" if finding.count > len(finding.lines) == _SHOWN_LINES else ""
-    return ", ".join(map(str, finding.lines)) + more

@@ -7,13 +7,16 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
+
+import msgspec
 
 from preftune.errors import DataError
 
 MAX_LINE_BYTES = 160 * 2**20  # a row may hold ten images of 10 MiB in base64: 134 MiB
 MAX_DEPTH = 64  # tool schemas nest a dozen levels; deeper is an attack or an accident
 BOM = b"\xef\xbb\xbf"
+_PIECE = 2**18  # bytes read at once: with the default of 8 KiB most lines would be copied twice
 
 
 class Line(NamedTuple):
@@ -46,16 +49,29 @@ def existing_file(path: str | Path) -> Path:
 
 def read_lines(path: Path) -> Iterator[Line]:
     """Yield every line of a file, blank ones too; the line break is the byte 0x0A alone."""
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            carriage_return = raw.endswith(b"\r\n")
-            yield Line(number, raw.removesuffix(b"\r\n" if carriage_return else b"\n"), carriage_return)
+    for number, (_, raw) in enumerate(raw_lines(path), start=1):
+        carriage_return = raw.endswith(b"\r\n")
+        yield Line(number, raw.removesuffix(b"\r\n" if carriage_return else b"\n"), carriage_return)
+
+
+def raw_lines(path: Path, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Yield offset and bytes, with its line break, of every line that begins in [start, stop).
+
+    Of a line over the limit only its beginning is held, one byte more than is read, so that memory is bounded.
+    """
+    with path.open("rb", buffering=_PIECE) as file:
+        offset = _next_line(file, start)
+        while (stop is None or offset < stop) and (raw := file.readline(MAX_LINE_BYTES + 1)):
+            yield offset, raw
+            offset += len(raw)
+            if len(raw) > MAX_LINE_BYTES and not raw.endswith(b"\n"):
+                offset += _skip_line(file)
 
 
 def decode(raw: bytes) -> dict[str, Any]:
     """Return the JSON object that a line holds, or raise Unreadable for the first thing wrong with it."""
     if len(raw) > MAX_LINE_BYTES:
-        found = f"the line has {len(raw):,} bytes; at most {MAX_LINE_BYTES:,} are read"
+        found = f"the line has more than {MAX_LINE_BYTES:,} bytes, the most that is read"
         raise Unreadable("line", found, "split or shorten the pair")
     value = parse(raw)
     if not isinstance(value, dict):
@@ -65,17 +81,50 @@ def decode(raw: bytes) -> dict[str, Any]:
 
 def parse(raw: bytes, *, whole: str = "line") -> Any:
     """Return the JSON value that a whole line or file holds, or raise Unreadable for the first thing wrong with it."""
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _parse_slowly(raw, whole)
+    quotes, depth = _measure(value)
+    certain = raw.count(b'"') == quotes and depth <= MAX_DEPTH and b"\\u0022" not in raw
+    return value if certain else _parse_slowly(raw, whole)
+
+
+def _parse_slowly(raw: bytes, whole: str) -> Any:
+    """Return the value after every test that the fast reading leaves out, or say what is wrong and where."""
     if b"\0" in raw:
-        found = f"NUL byte at byte {raw.index(0)} of the {whole}"
+        found = f"NUL byte at byte {raw.index(0) + 1} of the {whole}"
         raise Unreadable("encoding", found, "remove it; the file may be UTF-16")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        found = f"byte 0x{raw[error.start]:02x} at byte {error.start} of the {whole} is not UTF-8"
+        found = f"byte 0x{raw[error.start]:02x} at byte {error.start + 1} of the {whole} is not UTF-8"
         raise Unreadable("encoding", found, "save the file as UTF-8") from None
     value = _loads(text)
+    if _measure(value)[1] > MAX_DEPTH:
+        raise Unreadable("line", *_TOO_DEEP)
     _refuse_lone_surrogates(text, value)
     return value
+
+
+def _measure(value: object, room: int = MAX_DEPTH + 1) -> tuple[int, int]:
+    """Return how many quotation marks the value's JSON has, and how deep it nests (looking no deeper than `room`).
+
+    In valid JSON every such byte opens or closes a text or stands in one. A key that stands twice loses its first value
+    on reading, so the line then has more of them than its value; unless some are written by their number, as u0022.
+    """
+    if isinstance(value, str):
+        return 2 + value.count('"'), 0
+    if not isinstance(value, dict | list):
+        return 0, 0
+    if not room:
+        return 0, 1
+    quotes = sum(2 + key.count('"') for key in value) if isinstance(value, dict) else 0
+    deepest = 0
+    for item in value.values() if isinstance(value, dict) else value:
+        more, depth = _measure(item, room - 1)
+        quotes, deepest = quotes + more, max(deepest, depth)
+    return quotes, deepest + 1
 
 
 def json_kind(value: object) -> str:
@@ -88,13 +137,33 @@ def json_kind(value: object) -> str:
 
 def shown(value: object) -> str:
     """Return a value as a message shows it: cut where it would not stay one line."""
-    text = repr(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
+    text = repr(text) if isinstance(value, str) else text
     return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - a message stays one line
 
 
+_TOO_DEEP = (f"values are nested more than {MAX_DEPTH} deep", "flatten the row")
+
+
+def _next_line(file: BinaryIO, start: int) -> int:
+    """Move to the first line that begins at `start` or after it, and return its offset."""
+    if start:
+        file.seek(start - 1)
+        _skip_line(file)
+    return file.tell()
+
+
+def _skip_line(file: BinaryIO) -> int:
+    """Move behind the next line break, in bounded memory, and return how many bytes were passed."""
+    passed = 0
+    while piece := file.readline(_PIECE):
+        passed += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return passed
+
+
 def _loads(text: str) -> Any:
-    if _depth(text) > MAX_DEPTH:
-        raise Unreadable("line", f"values are nested more than {MAX_DEPTH} deep", "flatten the row")
     try:
         return json.loads(
             text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
@@ -106,28 +175,10 @@ def _loads(text: str) -> Any:
             raise Unreadable("line", f"a second value begins at {place}", hint) from None
         found = f"not JSON at {place}: {error.msg[0].lower()}{error.msg[1:]}"
         raise Unreadable("line", found, "write it with a JSON library") from None
+    except RecursionError:
+        raise Unreadable("line", *_TOO_DEEP) from None
     except ValueError:  # an integer of more digits than Python converts
         raise Unreadable("line", "a number has too many digits", "write it shorter, or as text") from None
-
-
-def _depth(text: str) -> int:
-    """Return an upper bound of the nesting; brackets within text count too, so only a suspicion is counted exactly."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return 0
-    depth = deepest = 0
-    in_text = escaped = False
-    for character in text:
-        if in_text:
-            in_text = escaped or character != '"'
-            escaped = character == "\\" and not escaped
-        elif character == '"':
-            in_text = True
-        elif character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -152,7 +203,7 @@ def _finite_float(digits: str) -> float:
 
 
 def _refuse_lone_surrogates(text: str, value: object) -> None:
-    if "\\ud" not in text.lower():
+    if "\\u" not in text:
         return
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")

@@ -39,3 +39,9 @@ def message_text(message: Message) -> str:
         return content
     parts = content if isinstance(content, list) else []
     return "".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
+
+
+def shared_prefix(first: str, second: str) -> str:
+    """Return the longest text that both texts begin with."""
+    size = next((at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), None)
+    return first[: min(len(first), len(second)) if size is None else size]

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from preftune.pairs.finding import Problem
+from preftune.pairs.formats import layout_of
 from preftune.pairs.jsonl import json_kind, shown
 from preftune.pairs.pair import message_text
 
@@ -24,16 +25,12 @@ OUTPUTS = KEYS[1:]
 MAX_IMAGES = 10  # a row
 MAX_IMAGE_BASE64 = 13_981_036  # characters: 10 MiB
 _IMAGE = re.compile(r"data:image/(jpeg|png|webp);base64,")
-# what a row of another format is known by, its name, and the source name that `convert` takes
-_FOREIGN = (
-    (("prompt", "chosen", "rejected"), "TRL", "trl"),
-    (("conversations", "chosen", "rejected"), "ShareGPT ranking", "sharegpt"),
-    (("chosen", "rejected"), "TRL without a prompt", "trl"),
-    (("input", "output_1", "output_2", "label"), "LLMBar", "llmbar"),
-    (("messages",), "supervised (messages)", ""),
-    (("prompt", "completion"), "supervised (prompt and completion)", ""),
-    (("text",), "supervised (text)", ""),
-)
+_SUPERVISED = {  # the hosted layouts for supervised jobs, by what each is known by
+    "messages": ("messages",),
+    "prompt and completion": ("prompt", "completion"),
+    "text": ("text",),
+}
+_INPUT_KEYS = ("messages", "tools", "parallel_tool_calls")
 
 
 def check_row(row: Row) -> Iterator[Problem]:
@@ -47,18 +44,21 @@ def check_row(row: Row) -> Iterator[Problem]:
 
 def mixed(row: Row) -> Iterator[Problem]:
     """Find a row of another format, and say how to convert it; one of two hosted formats at once is refused too."""
-    own = row.keys() & set(KEYS)
-    for keys, name, source in _FOREIGN:
-        if own == set(KEYS) and not source and set(keys) <= row.keys():
-            message = f"the row is a preference row and in the {name} format at once; it must be one of them"
-            yield _refused("mixed", "", message, f"remove {' and '.join(keys)}")
-            return
-        if own <= set(keys) <= row.keys():
-            hint = "a preference file holds preference rows alone"
-            if source:
-                hint = f"convert the file: preftune.convert(source, target, source={source!r})"
-            yield _refused("mixed", "", f"the row is in the {name} format; it must be a preference row", hint)
-            return
+    supervised = next((name for name, keys in _SUPERVISED.items() if all(key in row for key in keys)), None)
+    if all(key in row for key in KEYS):
+        if supervised:
+            message = f"the row is a preference row and a supervised row ({supervised}) at once; it must be one of them"
+            yield _refused("mixed", "", message, f"remove {' and '.join(_SUPERVISED[supervised])}")
+        return
+    if any(key in row for key in OUTPUTS):
+        return
+    layout = layout_of(row)
+    if layout is not None:
+        hint = f"convert the file: preftune convert FILE pairs.jsonl --from {layout.name}"
+        yield _refused("mixed", "", f"the row is in the format {layout.title}; it must be a preference row", hint)
+    elif supervised and "input" not in row:
+        hint = "it has one answer and nothing to prefer it to; a preference file holds preference rows alone"
+        yield _refused("mixed", "", f"the row is a supervised row ({supervised}); it must be a preference row", hint)
 
 
 def keys(row: Row) -> Iterator[Problem]:
@@ -72,6 +72,11 @@ def keys(row: Row) -> Iterator[Problem]:
             yield Problem(
                 "keys", "warning", key, message, "remove it: the hosted side may refuse unknown keys", fixable=True
             )
+    given = row.get("input")
+    for name in given if isinstance(given, dict) else ():
+        if name not in _INPUT_KEYS:
+            message = f"{shown(name)} is no key of input; expected {', '.join(_INPUT_KEYS)}"
+            yield Problem("keys", "warning", f"input.{name}", message, "remove it, or move it where it belongs")
 
 
 def context(row: Row) -> Iterator[Problem]:
@@ -80,9 +85,9 @@ def context(row: Row) -> Iterator[Problem]:
         return
     given = row["input"]
     if not isinstance(given, dict):
-        yield _refused(
-            "input", "input", f"input is {json_kind(given)}; it must be an object", 'write {"messages": [...]}'
-        )
+        found = f"input is {json_kind(given)}; it must be an object"
+        fixable = isinstance(given, list)
+        yield Problem("input", "error", "input", found, 'write {"messages": [...]}', refused=True, fixable=fixable)
         return
     messages = given.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -142,16 +147,25 @@ def weights(row: Row) -> Iterator[Problem]:
 
 
 def tools(row: Row) -> Iterator[Problem]:
-    """Find tools declared outside `input`, calls of undeclared tools, and arguments that are not JSON."""
-    if "tools" in row:
-        yield _refused("tools", "tools", "tools stands beside input; it must stand inside", "move it to input.tools")
+    """Find tools declared outside `input` or not as functions, calls of undeclared tools, and arguments not JSON."""
     given = row.get("input")
-    declared = given.get("tools") if isinstance(given, dict) else None
+    inside = given if isinstance(given, dict) else {}
+    if "tools" in row:
+        found, hint = "tools stands beside input; it must stand inside", "move it to input.tools"
+        movable = "tools" not in inside and isinstance(given, dict)
+        yield Problem("tools", "error", "tools", found, hint, refused=True, fixable=movable)
+    yield from _parallel(inside)
+    declared = inside.get("tools")
     if declared is not None and not isinstance(declared, list):
         found = f"input.tools is {json_kind(declared)}; it must be a list"
         yield _refused("tools", "input.tools", found, "list each tool as an object")
         return
     names = {_tool_name(tool) for tool in declared or ()}
+    for index, tool in enumerate(declared or ()):
+        if _tool_name(tool) is None:
+            place = f"input.tools[{index}]"
+            hint = 'write {"type": "function", "function": {"name": ..., "parameters": ...}}'
+            yield Problem("tools", "error", place, f"{place} declares no function by name; no call can name it", hint)
     for path, message in _all_messages(row):
         calls = message.get("tool_calls") or []
         if not isinstance(calls, list):
@@ -219,7 +233,8 @@ def _message(message: object, path: str) -> Iterator[Problem]:
         yield _refused(
             "input", f"{path}.role", f"{path}.role is {found}; it must be one of {', '.join(ROLES)}", "name the speaker"
         )
-    if not _has_content(message) and not (role == "assistant" and message.get("tool_calls")):
+    calls = role == "assistant" and message.get("tool_calls") and message.get("content") is None
+    if not _has_content(message) and not calls:
         yield _content_problem("input", message, path)
 
 
@@ -235,7 +250,7 @@ def _answer(message: object, path: str) -> Iterator[Problem]:
         yield _refused(
             "output", f"{path}.role", f"{path}.role is {found}; it must be 'assistant'", "both outputs are answers"
         )
-    if message.get("tool_calls"):
+    if message.get("tool_calls") and message.get("content") in (None, ""):
         return
     if not _has_content(message):
         yield _content_problem("output", message, path)
@@ -284,6 +299,15 @@ def _order(roles: list[str | None]) -> Iterator[Problem]:
         path = f"input.messages[{len(roles) - 1}].role"
         hint = "the answers belong into the outputs"
         yield _refused("input", path, f"{path} is 'assistant'; the last message must not be", hint)
+
+
+def _parallel(given: Row) -> Iterator[Problem]:
+    parallel = given.get("parallel_tool_calls", True)
+    if not isinstance(parallel, bool):
+        path = "input.parallel_tool_calls"
+        yield Problem(
+            "tools", "error", path, f"{path} is {shown(parallel)}; it must be true or false", "write one of them"
+        )
 
 
 def _tool_name(tool: object) -> str | None:

@@ -1,0 +1,23 @@
+"""`preftune advise FILE`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from preftune.cli.data import progress_bar
+from preftune.pairs import advise, check
+
+
+@click.command("advise")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--works/--needs-sft", default=None, help="Does the model to start from answer such prompts acceptably?")
+@click.option("--json", "as_json", is_flag=True, help="Print the advice as one JSON object.")
+def command(file: Path, *, works: bool | None, as_json: bool) -> int:
+    """Say what to train with FILE: supervised, supervised then DPO, or DPO, and what decides it."""
+    with progress_bar(file) as progress:
+        advice = advise(check(file, progress=progress), works=works)
+    click.echo(json.dumps(advice.to_dict(), ensure_ascii=False, indent=2) if as_json else str(advice))
+    return 0

@@ -1,0 +1,140 @@
+"""`fix`: what can be mended without a guess is mended, in a new file, and told change by change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from preftune.pairs.finding import Finding, Gathering, Problem, plural
+from preftune.pairs.fingerprint import fingerprints
+from preftune.pairs.formats import together
+from preftune.pairs.jsonl import BOM, Unreadable, decode, existing_file, raw_lines
+from preftune.pairs.pair import PreferencePair
+from preftune.pairs.rules.pair import said
+from preftune.pairs.rules.schema import KEYS, check_row
+from preftune.pairs.writing import writing
+
+Row = dict[str, Any]
+_encode = msgspec.json.encode
+# keys that a preference row has, and those that make it one of another format too, which is for its author to decide
+_KEPT = (*KEYS, "weight", "tools", "messages", "prompt", "completion", "text")
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What `fix` wrote and changed; what it could not mend stands in the new file as it was."""
+
+    path: Path
+    lines: int  # written
+    dropped: int  # lines that were left out
+    changes: list[Finding]  # one a kind: what was done, how often, on which lines of the old file
+
+    def __str__(self) -> str:
+        head = f"{self.path.name}: {plural(self.lines, 'line')} written, {self.dropped:,} left out"
+        told = (f"  {change.count:>7,}  {change.message} ({change.rule})" for change in self.changes)
+        return "\n".join([head, *(told if self.changes else ["  nothing to mend"])])
+
+
+class _Fixer:
+    """Mends one line after the other and remembers what it did."""
+
+    def __init__(self, log: IO[bytes] | None) -> None:
+        self._log = log
+        self._seen: set[tuple[int, int, int]] = set()
+        self._changes = Gathering()
+        self.lines = self.dropped = self._number = 0
+
+    def fix(self, raw: bytes, *, first: bool) -> bytes | None:
+        """Return the line as it should be, with its line break, or None when it is to be left out."""
+        self._number += 1
+        body = self._bare(raw, first=first)
+        fixed = self._mended(body) if body.strip() else None
+        if not body.strip():
+            self._note("blank", "a blank line was left out")
+        self.lines += fixed is not None
+        self.dropped += fixed is None
+        return None if fixed is None else fixed + b"\n"
+
+    def findings(self) -> list[Finding]:
+        """Return what was changed so far."""
+        return self._changes.findings()
+
+    def _bare(self, raw: bytes, *, first: bool) -> bytes:
+        """Return a line without byte-order mark and line break."""
+        body = raw.removesuffix(b"\n")
+        if first and body.startswith(BOM):
+            self._note("encoding", "the byte-order mark was removed")
+            body = body.removeprefix(BOM)
+        if raw.endswith(b"\r\n"):
+            self._note("blank", "CRLF became LF")
+            body = body.removesuffix(b"\r")
+        return body
+
+    def _mended(self, body: bytes) -> bytes | None:
+        try:
+            row = decode(body)
+        except Unreadable:
+            return body  # `check` says what is wrong; a guess could make it another pair
+        changed = list(_mend(row))
+        for rule, what in changed:
+            self._note(rule, what)
+        if any(problem.severity == "error" for problem in check_row(row)):
+            return _encode(row) if changed else body
+        if self._is_repeated(together.read(row)):
+            return None
+        return _encode(row) if changed else body
+
+    def _is_repeated(self, pair: PreferencePair) -> bool:
+        """Tell whether a pair repeats its own answer or an earlier pair, and is to be left out."""
+        known = fingerprints(pair)
+        if said(pair.chosen) == said(pair.rejected):
+            self._note("identical", "a pair whose answers are the same was left out")
+        elif known in self._seen:
+            self._note("duplicate", "a pair that stands in the file already was left out")
+        else:
+            self._seen.add(known)
+            return False
+        return True
+
+    def _note(self, rule: str, what: str) -> None:
+        self._changes.add(Problem(rule, "info", "", what, what, fixable=True), self._number)
+        if self._log:
+            self._log.write(_encode({"line": self._number, "rule": rule, "what": what}) + b"\n")
+
+
+def fix(path: str | Path, target: str | Path, *, log: str | Path | None = None) -> Fixed:
+    """Write a mended copy of a preference file, and return what was changed.
+
+    Mended: a byte-order mark, CRLF, blank lines, `input` as a bare list, `tools` beside `input`, unknown top-level
+    keys, identical pairs, exact duplicates. All else stays byte for byte. `log` is a JSONL file that gets one line a
+    change.
+    Raises DataError where there is no such file, and where `target` is that file or cannot be written.
+    """
+    source, target = existing_file(path), Path(target)
+    with writing(target, source) as file, writing(log, source, target) if log else nullcontext() as changes:
+        fixer = _Fixer(changes)
+        for offset, raw in raw_lines(source):
+            fixed = fixer.fix(raw, first=offset == 0)
+            if fixed is not None:
+                file.write(fixed)
+    return Fixed(target, fixer.lines, fixer.dropped, fixer.findings())
+
+
+def _mend(row: Row) -> Iterator[tuple[str, str]]:
+    """Mend a row in place; yield the rule and what was done for each change."""
+    if isinstance(row.get("input"), list):
+        row["input"] = {"messages": row["input"]}
+        yield "input", "input, a bare list, became an object with messages"
+    given = row.get("input")
+    if "tools" in row and isinstance(given, dict) and "tools" not in given:
+        given["tools"] = row.pop("tools")
+        yield "tools", "tools was moved into input"
+    if all(key in row for key in KEYS):
+        for key in [key for key in row if key not in _KEPT]:
+            del row[key]
+            yield "keys", f"the unknown key {key!r} was removed"
