@@ -1,9 +1,10 @@
 # Each target needs `make` and `python3` (3.11 or later) and sets up by itself what it needs; nothing is installed twice.
-.PHONY: demo test check peers bench format clean
+.PHONY: demo test check peers bench docs format clean
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 PEERS := .venv-peers/installed
+TOGETHER1 := .venv-together1/1.5.34
 
 demo: $(STAMP)                     ## check, SFT, DPO, live metrics, adapter: the whole product on this machine
 	$(BIN)/preftune demo
@@ -22,11 +23,15 @@ check: $(STAMP)                    ## format, lint, types, layers, tests with co
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-peers: $(PEERS)                    ## tests against other projects' packages (together, torch), in an environment of their own
+peers: $(PEERS)                    ## tests against other projects' packages (together, torch, Dask, ...), in an environment of their own
 	.venv-peers/bin/python -m pytest -p no:cacheprovider tests/peers tests/losses
 
-bench: $(PEERS)                    ## measured side by side with peers, as medians and ratios; no test asserts a time
+bench: $(PEERS) $(TOGETHER1)       ## measured side by side with peers, as medians and ratios; no test asserts a time
 	.venv-peers/bin/python benchmarks/startup.py
+	.venv-peers/bin/python benchmarks/check.py --old-together .venv-together1/bin/python
+
+docs: $(STAMP)                     ## the pages that are made from the code
+	$(BIN)/python docs/make_pages.py
 
 format: $(STAMP)                   ## rewrite the code in the house's format
 	$(BIN)/ruff format .
@@ -45,5 +50,10 @@ $(PEERS): pyproject.toml tests/peers/requirements.txt
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r tests/peers/requirements.txt -e '.[local]'
 	touch $@
 
+$(TOGETHER1):                      # the last of the official client's first line; it cannot stand beside the newest
+	$(PYTHON) -m venv .venv-together1
+	.venv-together1/bin/python -m pip install --quiet --disable-pip-version-check together==$(@F)
+	touch $@
+
 clean:
-	rm -rf .venv .venv-peers .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-peers .venv-together1 .coverage* .mypy_cache .ruff_cache .pytest_cache

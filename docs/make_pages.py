@@ -13,11 +13,12 @@ from pathlib import Path
 
 from preftune.pairs import check
 from preftune.pairs.finding import Finding
-from preftune.pairs.formats import LAYOUTS, Layout
+from preftune.pairs.formats.layout import Layout
+from preftune.pairs.formats.table import LAYOUTS
 from preftune.pairs.rules.catalog import RULES, Rule
 
 HERE = Path(__file__).parent
-SHOWN_LINES, SHOWN_CHARACTERS = 2, 320  # of an example
+SHOWN_LINES, SHOWN_CHARACTERS = 2, 460  # of an example
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def findings(rule: Rule, folder: Path) -> list[Finding]:
 
 
 def _rules() -> Iterator[str]:
-    yield (HERE / "rules.head.md").read_text(encoding="utf-8")
+    yield (HERE / "rules.head.md").read_text(encoding="utf-8").rstrip() + "\n"
     yield "| rule | finds | sees |\n|---|---|---|"
     yield from (f"| [{rule.id}](#{rule.id}) | {rule.finds} | {rule.sees} |" for rule in RULES)
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +62,12 @@ def _rule(rule: Rule, folder: Path) -> Iterator[str]:
         )
     if len(rule.lines) > SHOWN_LINES:
         yield f"… {len(rule.lines)} lines in all"
+    if rule.validation:
+        yield f"and the validation file:\n{rule.validation[0].decode()}"
     yield "```\n"
+    options = ", ".join(f"{name}={value}" for name, value in rule.options.items())
+    if options:
+        yield f"Checked with `{options}`:\n"
     for _, alike in groupby(findings(rule, folder), key=lambda finding: finding.hint):
         yield from _told(list(alike))
 
@@ -75,8 +81,8 @@ def _told(alike: list[Finding]) -> Iterator[str]:
 
 
 def _formats() -> Iterator[str]:
-    yield (HERE / "formats.head.md").read_text(encoding="utf-8")
-    yield "| `source=` | known as | keys | choices |\n|---|---|---|---|"
+    yield (HERE / "formats.head.md").read_text(encoding="utf-8").rstrip() + "\n"
+    yield "| `--from`, `source=` | known as | keys | choices |\n|---|---|---|---|"
     for layout in LAYOUTS:
         keys = ", ".join(f"`{key}`" for key in layout.keys)
         yield f"| [{layout.name}](#{layout.name}) | {layout.title} | {keys} | {_choices(layout)} |"

@@ -1,186 +1,195 @@
-import json
+import io
 import os
-import signal
 import subprocess
 import sys
-from pathlib import Path
 
-import httpx
 import pytest
 from click.shell_completion import ShellComplete
 
+from preftune import cli as module
 from preftune.cli import cli, main
-from preftune.recipes import demo as demo_recipe
 
-GOOD = (
-    '{"input": {"messages": [{"role": "user", "content": "q"}]}, '
-    '"preferred_output": [{"role": "assistant", "content": "a"}], '
-    '"non_preferred_output": [{"role": "assistant", "content": "b"}]}\n'
-)
+COMMANDS = ["check", "fix", "convert", "split", "sft", "stats", "advise", "demo", "serve"]
+ON_ONE_FILE = [["check"], ["stats"], ["advise"], ["fix", ..., "new.jsonl"], ["split", ..., "a.jsonl", "b.jsonl"],
+               ["sft", ..., "new.jsonl"], ["convert", ..., "new.jsonl"]]  # fmt: skip
+WELL = [("trl.jsonl", "sft"), ("trl.jsonl", "convert"), ("sft.jsonl", "advise")]  # read, or advised on, all the same
 
 
-def run(capsys, *arguments):
-    """Run the command line; return exit code, standard output, standard error."""
-    with pytest.raises(SystemExit) as end:
-        main(arguments)
-    out, err = capsys.readouterr()
-    return end.value.code, out, err
+def arguments(command, file):
+    """Return the arguments of a command on a file."""
+    return [file if each is ... else each for each in (command if ... in command else [*command, ...])]
 
 
-def test_a_clean_file_is_called_clean(capsys, tmp_path):
-    path = tmp_path / "pairs.jsonl"
-    path.write_text(GOOD)
-    assert run(capsys, "check", str(path)) == (0, "pairs.jsonl: 1 pair, no error and no warning\n", "")
+@pytest.mark.parametrize("command", ON_ONE_FILE, ids=lambda command: command[0])
+def test_no_file_whatever_ends_in_a_traceback_and_each_has_words(run, folder, bad_files, command):
+    left = sorted(folder.iterdir())
+    for name in bad_files:
+        code, out, err = run(*arguments(command, name))
+        assert "Traceback" not in out + err
+        assert out + err
+        if (name, command[0]) in WELL:
+            assert (code, err) == (0, "")
+        else:
+            assert code == 2, name
+    for made in set(folder.iterdir()) - set(left):
+        made.unlink()
+    for name in bad_files[:2]:  # what is no file leaves nothing behind
+        assert run(*arguments(command, name))[0] == 2
+        assert sorted(folder.iterdir()) == left
 
 
-def test_errors_end_in_2_and_name_line_path_and_mend(capsys, tmp_path):
-    path = tmp_path / "pairs.jsonl"
-    path.write_text(
-        GOOD + GOOD.replace('[{"role": "assistant", "content": "b"}]', '[{"role": "user", "content": "b"}]')
-    )
-    code, out, err = run(capsys, "check", str(path))
-    assert (code, err) == (2, "")
-    assert "pairs.jsonl:2: non_preferred_output[0].role is 'user'; it must be 'assistant'" in out
-
-
-def test_warnings_end_in_1_only_when_strict(capsys, tmp_path):
-    path = tmp_path / "pairs.jsonl"
-    path.write_text(GOOD + GOOD)
-    assert run(capsys, "check", str(path))[0] == 0
-    assert run(capsys, "check", "--strict", str(path))[0] == 1
-
-
-def test_the_report_is_one_json_object(capsys, tmp_path):
-    path = tmp_path / "pairs.jsonl"
-    path.write_text(GOOD)
-    code, out, _ = run(capsys, "check", "--json", str(path))
-    assert (code, json.loads(out)) == (0, {"path": str(path), "ok": True, "pairs": 1, "findings": []})
-
-
-@pytest.mark.parametrize("command", [["check"], ["demo", "--data"]])
+@pytest.mark.parametrize("command", [*ON_ONE_FILE, ["demo", "--data"]], ids=lambda command: command[0])
 @pytest.mark.parametrize(
-    ("name", "content", "sentence"),
+    ("name", "sentence"),
     [
-        ("none.jsonl", None, "expected a file, found nothing there"),
-        ("folder", ..., "expected a file, found a folder"),
-        ("pairs.csv", b"a,b\n", "found '.csv'"),
-        ("empty.jsonl", b"", "there is no pair in the file"),
-        (
-            "latin.jsonl",
-            GOOD.encode() + b'{"a": "\xe9"}\n',
-            "latin.jsonl:2: byte 0xe9 at byte 7 of the line is not UTF-8",
-        ),
-        ("broken.jsonl", GOOD.encode() + b'{"input": \n', "broken.jsonl:2: not JSON at column"),
+        ("absent.jsonl", "expected a file, found nothing there; check the spelling and the current folder"),
+        ("folder.jsonl", "expected a file, found a folder; name the file in it"),
     ],
 )
-def test_bad_input_gets_one_sentence_and_exit_code_2(capsys, tmp_path, command, name, content, sentence):
-    path = tmp_path / name
-    if content is ...:
-        path.mkdir()
-    elif content is not None:
-        path.write_bytes(content)
-    code, out, err = run(capsys, *command, str(path))
-    assert code == 2
-    assert sentence in out + err
-    assert "Traceback" not in out + err
+def test_what_is_no_file_is_told_in_one_sentence(run, folder, command, name, sentence):
+    (folder / "folder.jsonl").mkdir()
+    code, _, err = run(*arguments(command, name))
+    assert (code, err) == (2, f"preftune: {name}: {sentence}\n")
 
 
-def test_a_misspelt_command_or_option_gets_help_not_a_traceback(capsys):
-    for arguments in (["chek"], ["check", "--jsn", "x"], ["serve", "--port", "many"]):
-        code, out, err = run(capsys, *arguments)
+@pytest.mark.parametrize("command", ["fix", "sft", "convert"])
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        ("pairs.jsonl", "expected a file of its own, found one that is read or written as well; give it another name"),
+        ("new.json", "expected a .jsonl file to write, found .json; rename it"),
+        (".", "expected the name of a file to write, found a folder; name a file in it"),
+        ("no/new.jsonl", "cannot be written (No such file or directory); see that its folder is there and yours"),
+    ],
+)
+def test_a_target_that_cannot_be_written_is_told_and_nothing_is_left(
+    run, folder, write, good, command, target, sentence
+):
+    write(good())
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    code, out, err = run(command, "pairs.jsonl", target)
+    assert (code, out) == (2, "")
+    assert err.endswith(f"{sentence}\n")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_misspelt_command_or_option_gets_the_nearest_one(run):
+    for wrong, hint in [
+        (["chek", "x"], "No such command 'chek'. Did you mean 'check'?"),
+        (["xyzzy"], "No such command 'xyzzy'."),
+        (["check", "--jsn", "x"], "No such option '--jsn'. Did you mean '--json'?"),
+        (["check", "--sample", "many", "x"], "Invalid value for '--sample': 'many' is not a valid integer range."),
+        (["check"], "Missing argument 'FILE'."),
+        (["check", "a", "b"], "Got unexpected extra argument (b)"),
+        (["serve", "--port", "many"], "Invalid value for '--port': 'many' is not a valid integer range."),
+        (["convert", "a", "b", "--to", "csv"], "'csv' is not one of 'together', 'trl', 'sharegpt'."),
+        (["--nonsense"], "No such option '--nonsense'."),
+    ]:
+        code, out, err = run(*wrong)
         assert (code, out) == (2, "")
-        assert "Error: " in err
+        assert err.startswith("Usage: preftune ")
+        assert "Try 'preftune" in err
+        assert hint in err
 
 
-def test_every_command_tells_what_it_does(capsys):
-    code, out, _ = run(capsys, "--help")
+def test_help_lists_every_command_within_80_columns(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run("--help")
     assert code == 0
-    for name in ("check", "demo", "serve"):
-        assert f"  {name} " in out
-        assert run(capsys, name, "--help")[0] == 0
+    listed = out.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in listed if line[2].isalpha()] == COMMANDS
+    for name in COMMANDS:
+        code, out, _ = run(name, "-h")
+        assert code == 0
+        assert max(map(len, out.splitlines())) <= 80
+        assert len([line for line in out.splitlines() if line.startswith("  -")]) >= 2
+
+
+def test_help_tells_the_exit_codes_of_commands_that_judge_a_file(run):
+    told = {name: run(name, "--help")[1].partition("Exit code: ")[2].partition("\n")[0] for name in COMMANDS}
+    assert {name: codes for name, codes in told.items() if codes} == {
+        "check": "0 clean, 1 warnings under --strict, 2 errors.",
+        "fix": "0 when no error is left, 2 when one is.",
+    }
+
+
+def test_the_version_is_told(run):
+    assert run("--version")[1].startswith("preftune, version ")
 
 
 def test_every_command_is_offered_for_completion():
     completion = ShellComplete(cli, {}, "preftune", "_PREFTUNE_COMPLETE")
-    assert [item.value for item in completion.get_completions([], "")] == ["check", "demo", "serve"]
+    assert [item.value for item in completion.get_completions([], "")] == COMMANDS
 
 
-def test_interrupting_ends_in_130_and_says_so(capsys, tmp_path, monkeypatch):
+def test_only_the_command_that_is_run_is_imported():
+    code = (
+        "import sys; from preftune.cli import main\n"
+        "try: main(['split', '--help'])\n"
+        "except SystemExit: print(sorted(set(sys.modules) & {'rich', 'httpx', 'pydantic', 'preftune.cli.check'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_interrupting_ends_in_130_and_says_so(run, monkeypatch, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("preftune.cli.demo.run_demo", interrupted)
-    code, _, err = run(capsys, "demo", "--out", str(tmp_path))
+    code, _, err = run("demo", "--out", tmp_path)
     assert (code, err) == (130, "\npreftune: interrupted; nothing is left running\n")
 
 
-@pytest.mark.slow
-def test_the_demo_tells_rows_picture_and_the_two_lines_to_change(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo_recipe, "SFT_FIELDS", {"n_epochs": 1})
-    monkeypatch.setattr(demo_recipe, "DPO_FIELDS", {"n_epochs": 1, "n_evals": 2})
-    code, out, err = run(capsys, "demo", "--out", str(tmp_path / "adapter"))
-    assert (code, err) == (0, "")
-    assert "dpo       1 train  0.693       0%        0.0      0.0" in out
-    assert "loss   o train   x eval   · nothing learned" in out
-    assert "judged on held-out prompts. On evaluation rows, loss went from 0.693" in " ".join(out.split())
-    assert "client = pt.Client(base_url=server.url, api_key=server.api_key)  # pt.Client()" in out
-    assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PermissionError(13, "Permission denied", "a.jsonl"), "a.jsonl: Permission denied"),
+        (OSError(5, "Input/output error"), "[Errno 5] Input/output error"),
+        (OSError("odd"), "odd"),
+    ],
+)
+def test_an_error_of_the_system_is_one_sentence(run, monkeypatch, error, told):
+    def fails(*_, **__):
+        raise error
 
-    code, out, _ = run(capsys, "demo", "--json", "--out", str(tmp_path / "adapter"))
-    assert (code, json.loads(out)["pairs"]) == (0, 300)
-
-
-@pytest.mark.slow
-def test_serve_prints_what_to_paste_and_ends_on_a_signal(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "preftune",
-        "serve",
-        "--port",
-        "0",
-        "--data-dir",
-        str(tmp_path / "d"),
-        "--api-key",
-        "k",
-    ]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        lines = [server.stdout.readline() for _ in range(4)]
-        url = lines[2].removeprefix("export PREFTUNE_BASE_URL=").strip()
-        assert lines[3] == "export PREFTUNE_API_KEY=k\n"
-        assert httpx.get(f"{url}/v1/files", headers={"authorization": "Bearer k"}).json() == {
-            "object": "list",
-            "data": [],
-        }
-        second = subprocess.run(
-            [*command[:4], "--port", url.rpartition(":")[2]], capture_output=True, text=True, check=False
-        )
-        assert second.returncode == 2
-        assert second.stderr.startswith("preftune: port ")
-    finally:
-        server.send_signal(signal.SIGTERM)
-        _, err = server.communicate(timeout=20)
-    assert (server.returncode, err) == (0, "")
+    monkeypatch.setattr("preftune.cli.split.split", fails)
+    assert run("split", "a", "b", "c") == (2, "", f"preftune: {told}\n")
 
 
-@pytest.mark.slow
-def test_interrupting_a_demo_leaves_no_process_behind(tmp_path):
-    command = [sys.executable, "-m", "preftune", "demo", "--out", str(tmp_path / "adapter")]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    for _ in range(4):  # until the first row: the server and its worker run
-        demo.stdout.readline()
-    (worker,) = children(demo.pid)
-    demo.send_signal(signal.SIGINT)
-    _, err = demo.communicate(timeout=20)
-    assert (demo.returncode, err) == (130, "\npreftune: interrupted; nothing is left running\n")
-    assert not Path(f"/proc/{worker}").exists()
+def test_a_name_that_is_no_text_is_shown_with_a_question_mark(piped, write, good, folder):
+    write(good())
+    name = os.fsdecode(b"\xff\xc3.jsonl")
+    os.link(folder / "pairs.jsonl", folder / name)
+    for form in ("text", "json", "github"):
+        code, out, err = piped("check", "--format", form, name)
+        assert (code, err) == (0, b"")
+        assert b".jsonl" in out
+    assert piped("check", "no" + name)[:2] == (2, b"")
 
 
-def children(pid):
-    """Return the process ids of a process's children."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text(encoding="ascii").split()]
-    return found
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_the_encoding_of_a_pipe_ends_no_command(piped, write, good, encoding):
+    write(good("é→"), b"")
+    for more in ([], ["--json"], ["--format", "github"]):
+        code, out, err = piped("check", "pairs.jsonl", *more, PYTHONIOENCODING=encoding)
+        assert (code, err) == (0, b"")
+        assert b"pairs.jsonl" in out
+
+
+def test_a_stream_without_an_encoding_is_written_to_as_it_is(monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert out.getvalue() == f"preftune, version {module.version('preftune')}\n"
+
+
+def test_a_pipe_that_is_closed_early_ends_quietly(folder, write, good):
+    write(*[good(f"{number}", "same", "same") for number in range(3)], b"{" * 10)
+    command = [sys.executable, "-m", "preftune", "check", "pairs.jsonl", "--format", "json"]
+    done = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done.stdout.close()
+    assert done.stderr.read() == b""
+    done.stderr.close()
+    assert done.wait() != 0

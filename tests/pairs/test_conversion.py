@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from preftune.errors import DataError
 from preftune.pairs import PreferencePair, check
 from preftune.pairs.conversion import Conversion, convert, read
-from preftune.pairs.formats import LAYOUTS
+from preftune.pairs.formats.table import LAYOUTS
 
 USER = {"role": "user", "content": "Q\u2028?"}
 SYSTEM = {"role": "system", "content": "s"}
@@ -149,12 +149,22 @@ def test_a_conversion_tells_what_it_did():
     )
 
 
+def test_a_conversion_tells_all_that_was_lost():
+    lost = {f"key {number}": 1 for number in range(9)}
+    names = ", ".join(f"key {number} (1)" for number in range(9))
+    assert str(Conversion(Path("out.jsonl"), "trl", 1, 1, lost, {})) == (
+        f"out.jsonl: 1 pair from 1 row read as trl; lost: {names}"
+    )
+
+
 # Where it is written
 
 
 def test_convert_refuses_to_write_over_its_own_source(write_rows):
     path = write_rows(SHAREGPT)
-    with refuses(f"{path}: expected another file than the source, found the same; write to a new name"):
+    with refuses(
+        f"{path}: expected a file of its own, found one that is read or written as well; give it another name"
+    ):
         convert(str(path), path)
     assert path.read_bytes() == written(SHAREGPT)
 
@@ -172,7 +182,7 @@ def test_convert_names_the_destination_that_it_cannot_write(write_rows, tmp_path
     hint = "see that its folder is there and yours"
     with refuses(f"{absent}: cannot be written (No such file or directory); {hint}"):
         convert(src, absent)
-    with refuses(f"{folder}: cannot be written (Is a directory); {hint}"):
+    with refuses(f"{folder}: expected the name of a file to write, found a folder; name a file in it"):
         convert(src, folder)
     with refuses(f"{inside}: cannot be written (Not a directory); {hint}"):
         convert(src, inside)
@@ -224,6 +234,28 @@ def test_a_zipped_list_is_read(write_bytes):
     assert list(read(path)) == [PAIR]
 
 
+def test_a_row_that_the_hosted_side_would_refuse_is_unfit_for_it_and_fit_for_others(dst):
+    called = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "[]"}}
+    row = TRL | {"prompt": [USER, {"role": "assistant", "tool_calls": [called]}, USER], "tools": TOOLS}
+    fault = "as a preference row: input.messages[{}].tool_calls[{}].function.arguments is no JSON object"
+    with refuses(f"row 2: {fault.format(1, 0)}; mend the row, or leave such rows out with unfit='drop'"):
+        convert([TRL, row], dst)
+    dropped = {fault.format("*", "*"): 1}
+    assert convert([TRL, row], dst, unfit="drop") == Conversion(dst, "trl", 2, 1, {}, dropped)
+    assert convert([TRL, row], dst, target="trl").pairs == 2
+    found = f"expected pairs, found none in 1 row (dropped: {next(iter(dropped))} (1))"
+    with refuses(f"the rows: {found}; look at why, and at the layout"):
+        convert([row], dst, unfit="drop")
+
+
+def test_a_flipped_score_is_unfit(dst):
+    scored = [TRL | {"score_chosen": better, "score_rejected": worse} for better, worse in [(2, 1), (1, 2)]]
+    found = "row 2: score_chosen is 1, less than score_rejected, 2; expected the better first; "
+    with pytest.raises(DataError, match=f"^{re.escape(found)}"):
+        convert(scored, dst)
+    assert convert(scored, dst, unfit="drop").pairs == 1
+
+
 def test_a_value_that_json_cannot_hold_is_unfit(dst):
     messages = [[{"role": "user", "content": "Q?", "at": at}] for at in (object(), float("nan"), "\ud800")]
     rows = [TRL | {"prompt": prompt} for prompt in messages]
@@ -255,6 +287,8 @@ def test_convert_refuses_unknown_layouts_by_name(write_rows, dst):
     field_map = 'or a field map such as {"prompt": "q", "chosen": "good", "rejected": "bad"}'
     with refuses(f"source='hf': expected one of {names}, {field_map}; choose one of them"):
         convert(src, dst, source="hf")
+    with refuses(f"source='sharegtp': expected one of {names}, {field_map}; did you mean 'sharegpt'?"):
+        convert(src, dst, source="sharegtp")
     assert not dst.exists()
 
 
@@ -272,7 +306,9 @@ def test_a_field_map_reads_any_names(write_rows, dst):
         list(read(src, source={"prompt": "q", "chosen": "yes", "rejected": "no"}))
 
 
-@pytest.mark.parametrize("keys", [{}, {"chosen": "a"}, {"chosen": "a", "rejected": "b", "completion": "c"}])
+@pytest.mark.parametrize(
+    "keys", [{}, {"chosen": "a"}, {"chosen": "a", "rejected": "b", "completion": "c"}, {"chosen": "a", "rejected": 1}]
+)
 def test_a_field_map_must_name_both_answers_and_nothing_unknown(write_rows, keys):
     with refuses(
         f"source={keys}: expected chosen, rejected and any of prompt, system, tools, weight, "

@@ -1,17 +1,13 @@
-import html
-import json
-from pathlib import Path
+from operator import itemgetter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from preftune.errors import DataError
-from preftune.pairs.finding import Finding, Gathering, Problem, Report, plural
+from preftune.pairs.finding import Finding, Gathering, Problem, plural
 
 ROLE = Problem("output", "error", "non_preferred_output[0].role", "non_preferred_output[0].role is 'user'; it must be 'assistant'", "both outputs are answers", refused=True)  # noqa: E501 # fmt: skip
 BLANK = Problem("blank", "info", "", "the line is blank", "it is skipped", fixable=True)
-ROLE_FOUND = Finding("output", "error", 1, (12,), ROLE.path, ROLE.message, ROLE.hint, fixable=False, refused=True)
-EMPTY_FOUND = Finding("empty-file", "error", 1, (), "", "there is no pair", "write one", fixable=False, refused=True)
-WARNING = Finding("duplicate", "warning", 7, (2, 3, 4, 5, 6), "", "the same pair as line 1", "drop it", True, False)
 
 
 def gathered(*problems):
@@ -42,10 +38,11 @@ def test_gathering_names_a_line_once_however_many_problems_it_has():
     "other",
     [
         ROLE._replace(rule="input"), ROLE._replace(severity="warning"), ROLE._replace(path="preferred_output[0].role"),
-        ROLE._replace(hint="another"), ROLE._replace(path="score_1"),
+        ROLE._replace(hint="another"), ROLE._replace(path="score_1"), ROLE._replace(fixable=True),
+        ROLE._replace(refused=False),
     ],
 )  # fmt: skip
-def test_gathering_keeps_kinds_apart_by_rule_severity_path_and_hint(other):
+def test_gathering_keeps_kinds_apart_by_all_but_the_words_of_what_was_found(other):
     assert len(gathered((ROLE, 1), (other, 1))) == 2
 
 
@@ -66,93 +63,100 @@ def test_gathering_gives_no_line_to_what_concerns_the_whole_file():
     assert gathered((BLANK, None)) == [Finding("blank", "info", 1, (), "", BLANK.message, BLANK.hint, True, False)]
 
 
-def test_a_report_is_ok_without_errors():
-    assert Report(Path("p.jsonl"), 3).ok
-    assert Report(Path("p.jsonl"), 3, [WARNING]).ok
-    assert not Report(Path("p.jsonl"), 3, [ROLE_FOUND]).ok
+def test_gathering_takes_all_problems_of_the_whole_file_at_once():
+    found = Gathering()
+    found.add_all([])
+    assert found == Gathering()
+    found.add_all(iter([BLANK, ROLE, BLANK]))
+    assert [(finding.rule, finding.count, finding.lines) for finding in found.findings()] == [
+        ("output", 1, ()),
+        ("blank", 2, ()),
+    ]
 
 
-def test_a_report_counts_its_findings_and_picks_those_the_hosted_side_refuses():
-    advice = Finding("identical", "error", 1, (3,), "", "the same", "drop it", True, False)
-    report = Report(Path("p.jsonl"), 3, [ROLE_FOUND, advice, WARNING])
-    assert [report.count(severity) for severity in ("error", "warning", "info")] == [2, 1, 0]
-    assert report.refusals() == [ROLE_FOUND]
+def test_gathering_keeps_no_problem_of_the_whole_file_apart_from_those_of_lines_of_its_kind():
+    assert gathered((BLANK, None), (BLANK, 3)) == [
+        Finding("blank", "info", 2, (3,), "", BLANK.message, BLANK.hint, True, False)
+    ]
 
 
-@pytest.mark.parametrize(
-    ("findings", "message"),
-    [
-        ([ROLE_FOUND], "pairs.jsonl:12: non_preferred_output[0].role is 'user'; it must be 'assistant'; both outputs are answers"),  # noqa: E501
-        ([EMPTY_FOUND, WARNING], "pairs.jsonl: there is no pair; write one"),
-        ([EMPTY_FOUND, ROLE_FOUND], "pairs.jsonl: there is no pair; write one (and 1 more kind of error)"),
-        ([EMPTY_FOUND, ROLE_FOUND, ROLE_FOUND], "pairs.jsonl: there is no pair; write one (and 2 more kinds of error)"),
-    ],
+def test_gathering_orders_findings_by_severity_then_first_line_the_whole_file_last():
+    kinds = [
+        ROLE._replace(rule=rule, severity=severity)
+        for rule, severity in (
+            ("a", "info"),
+            ("b", "error"),
+            ("c", "warning"),
+            ("d", "error"),
+            ("e", "error"),
+            ("f", "error"),
+        )
+    ]
+    lines = (1, None, 2, 9, 4, 4)
+    assert [found.rule for found in gathered(*zip(kinds, lines, strict=True))] == ["e", "f", "d", "b", "c", "a"]
+
+
+def test_gathering_tells_the_words_of_the_smallest_line_whatever_the_order():
+    problems = [(ROLE._replace(message=f"on line {line}"), line) for line in range(1, 9)]
+    expected = [Finding("output", "error", 8, (1, 2, 3, 4, 5), ROLE.path, "on line 1", ROLE.hint, False, True)]
+    assert gathered(*problems) == gathered(*reversed(problems)) == gathered(*problems[4:], *problems[:4]) == expected
+
+
+def test_gathering_of_nothing_finds_nothing():
+    assert gathered() == []
+    assert Gathering() == Gathering()
+
+
+def test_gatherings_are_equal_when_they_gathered_the_same():
+    first, second, third = Gathering(), Gathering(), Gathering()
+    for gathering in (first, second):
+        gathering.add(ROLE, 1)
+    third.add(ROLE, 2)
+    assert first == second
+    assert first != third
+    assert first != first.findings()
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(first)
+
+
+PROBLEMS = st.lists(
+    st.tuples(
+        st.builds(ROLE._replace, rule=st.sampled_from("ab"), severity=st.sampled_from(["error", "info"]),
+                  path=st.sampled_from(["a[0]", "a[1]", "b"]), message=st.sampled_from("xyz")),
+        st.integers(1, 9),
+    ),
+    max_size=20,
 )  # fmt: skip
-def test_raise_for_errors_tells_the_first_error_and_carries_every_finding(findings, message):
-    with pytest.raises(DataError) as caught:
-        Report(Path("data/pairs.jsonl"), 0, findings).raise_for_errors()
-    assert (str(caught.value), caught.value.findings) == (message, findings)
 
 
-def test_raise_for_errors_is_silent_without_an_error():
-    Report(Path("pairs.jsonl"), 1, [WARNING]).raise_for_errors()
+@given(parts=st.lists(PROBLEMS, min_size=1, max_size=4))
+@settings(deadline=None)
+def test_gatherings_of_neighbouring_parts_merge_to_the_gathering_of_the_whole(parts):
+    whole, merged, turned = Gathering(), Gathering(), Gathering()
+    pieces = []
+    for part, problems in enumerate(parts):
+        piece = Gathering()
+        for problem, line in sorted(problems, key=itemgetter(1)):
+            whole.add(problem, line + 10 * part)
+            piece.add(problem, line)
+        pieces.append((piece, 10 * part))
+    for piece, before in pieces:
+        merged.merge(piece, lines_before=before)
+    for piece, before in reversed(pieces):
+        turned.merge(piece, lines_before=before)
+    assert merged == whole == turned
+    assert merged.findings() == whole.findings()
 
 
-def test_to_dict_gives_plain_values_for_json():
-    values = Report(Path("data/pairs.jsonl"), 1_000, [ROLE_FOUND]).to_dict()
-    assert json.loads(json.dumps(values)) == values
-    assert values == {
-        "path": str(Path("data/pairs.jsonl")),
-        "ok": False,
-        "pairs": 1000,
-        "findings": [
-            {
-                "rule": "output", "severity": "error", "count": 1, "lines": [12],
-                "path": "non_preferred_output[0].role",
-                "message": "non_preferred_output[0].role is 'user'; it must be 'assistant'",
-                "hint": "both outputs are answers", "fixable": False, "refused": True,
-            }
-        ],
-    }  # fmt: skip
-
-
-def test_str_tells_every_finding_with_its_place_and_what_to_do():
-    assert str(Report(Path("data/pairs.jsonl"), 1_234, [ROLE_FOUND, EMPTY_FOUND, WARNING])) == (
-        "pairs.jsonl: 1,234 pairs, 2 errors, 1 warning\n"
-        "E output           pairs.jsonl:12: non_preferred_output[0].role is 'user'; it must be 'assistant'\n"
-        "                   both outputs are answers\n"
-        "E empty-file       pairs.jsonl: there is no pair\n"
-        "                   write one\n"
-        "W duplicate        pairs.jsonl:2: the same pair as line 1 (7 times)\n"
-        "                   drop it (lines 2, 3, 4, 5, 6, …)"
-    )
-
-
-def test_str_names_all_lines_of_a_finding_that_has_more_problems_than_lines():
-    twice = Finding("input", "error", 3, (1, 2), "", "a role is missing", "name it", False, True)
-    assert str(Report(Path("p.jsonl"), 0, [twice])).endswith("name it (lines 1, 2)")
-
-
-def test_str_of_a_finding_seen_twice_in_no_line_names_no_lines():
-    assert str(Report(Path("p.jsonl"), 1, [Finding("r", "info", 2, (), "", "m", "h", False, False)])) == (
-        "p.jsonl: 1 pair, no error and no warning\nI r                p.jsonl: m (2 times)\n                   h"
-    )
-
-
-def test_repr_html_is_a_table_that_escapes_what_the_file_says():
-    evil = "<script>alert('&')</script>"
-    finding = Finding(evil, "error", 2, (1, 2), evil, evil, evil, False, True)
-    text = Report(Path(f"{evil.replace('/', '')}.jsonl"), 1, [finding])._repr_html_()
-    assert "<script>" not in text
-    assert text.count(html.escape(evil)) == 3
-    assert text.startswith("<p><b>&lt;script&gt;")
-    assert "1 pair, 1 error</p><table><tr><th>severity</th>" in text
-    assert "<td>error</td>" in text
-    assert "<td>2</td><td>1, 2</td>" in text
-
-
-def test_repr_html_of_a_clean_report_has_no_table():
-    assert Report(Path("p.jsonl"), 2)._repr_html_() == "<p><b>p.jsonl</b>: 2 pairs, no error and no warning</p>"
+def test_merge_leaves_the_other_gathering_as_it_is():
+    first, second, before = Gathering(), Gathering(), Gathering()
+    for gathering in (second, before):
+        gathering.add(ROLE, 1)
+    first.merge(second)
+    first.add(ROLE, 2)
+    first.merge(second, lines_before=7)
+    assert second == before
+    assert [(found.count, found.lines) for found in first.findings()] == [(3, (1, 2, 8))]
 
 
 @pytest.mark.parametrize(

@@ -151,9 +151,23 @@ class Array:
         return [{"role": "user", "name": None}]
 
 
-def test_nulls_within_a_row_and_arrays_are_made_plain():
-    row = {"a": None, "b": {"x": None, "y": (1, None)}, "c": Array()}
-    assert rows_of([row])[1] == [("row 1", {"a": None, "b": {"y": [1, None]}, "c": [{"role": "user"}]})]
+FILLED = {"a": None, "b": {"x": None, "y": (1, None)}, "c": Array()}
+
+
+def test_arrays_are_made_plain_and_nulls_of_plain_rows_are_kept():
+    user = {"role": "user", "name": None}
+    assert rows_of([FILLED])[1] == [("row 1", {"a": None, "b": {"x": None, "y": [1, None]}, "c": [user]})]
+
+
+def test_a_null_in_a_tool_schema_of_a_plain_row_is_kept():
+    row = {"tools": [{"function": {"parameters": {"properties": {"x": {"enum": ["a", None], "default": None}}}}}]}
+    assert rows_of([row])[1] == [("row 1", row)]
+
+
+@pytest.mark.parametrize("module", ["datasets.arrow_dataset", "pyarrow.lib", "pandas"])
+def test_nulls_within_the_rows_of_a_table_are_taken_out(module):
+    table = type("Table", (list,), {"__module__": module})
+    assert rows_of(table([FILLED]))[1] == [("row 1", {"a": None, "b": {"y": [1, None]}, "c": [{"role": "user"}]})]
 
 
 def test_a_value_that_is_no_row_says_why():

@@ -45,7 +45,7 @@ def test_the_result_is_plain_values_with_the_documented_keys(demo):
         "pairs", "findings", "sft_job", "dpo_job", "train_rows", "eval_rows", "eval_accuracy", "eval_loss",
         "kl_chosen", "kl_rejected", "logps_chosen", "logps_rejected", "adapter", "seconds",
     ]  # fmt: skip
-    assert (result["pairs"], result["findings"]) == (300, {"error": 0, "warning": 0, "info": 0})
+    assert (result["pairs"], result["findings"]) == (300, {"error": 0, "warning": 1, "info": 0})
     assert (result["train_rows"], result["eval_rows"]) == (4 * 19 + 3 * 19, 12)
 
 
@@ -73,6 +73,10 @@ def test_no_prompt_of_a_users_file_is_on_both_sides(tmp_path):
         ("", "there is no pair in the file"),
         ('{"input": 1, "preferred_output": [], "non_preferred_output": []}\n', "mine.jsonl:1: input is a number"),
         ('{"prompt": "a", "chosen": "b", "rejected": "c"}\n', "expected at least 10 different prompts, found 1"),
+        (
+            "".join(f'{{"prompt": "{n % 9}", "chosen": "b{n}", "rejected": "c"}}\n' for n in range(30)),
+            "mine.jsonl: expected at least 10 different prompts, found 9; add pairs",
+        ),
     ],
 )
 def test_an_unfit_file_is_refused_with_its_place(tmp_path, text, sentence):

@@ -28,7 +28,8 @@ def test_real_pairs_are_converted_checked_trained_streamed_and_downloaded(
     assert pt.convert(real_data / "llamafactory" / f"{name}.json", data).pairs == 300
     report = pt.check(data)
     assert report.ok
-    assert {finding.rule: finding.count for finding in report.findings} == {"duplicate": duplicates}
+    warned = {found.rule: found.count for found in report.findings if found.lines and found.severity != "info"}
+    assert warned == {"duplicate": duplicates}
 
     rows = []
     done = pt.sft_then_dpo(

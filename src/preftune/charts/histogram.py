@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -43,13 +43,20 @@ def draw_histogram(histogram: Histogram, *, width: int = 360, height: int = 110)
         f'<text x="{width // 2}" y="{height - 6}" text-anchor="middle">{escape(histogram.unit)}</text>',
         f'<text x="{width - right}" y="{height - 6}" text-anchor="end">{histogram.edges[-1]:,.0f}</text>',
     ]
-    for index, (name, counts) in enumerate(histogram.counts.items()):
+    for index, counts in enumerate(histogram.counts.values()):
         colour = COLOURS[index % len(COLOURS)]
         tops = [floor - count / highest * (floor - top) for count in counts]
         outline = "".join(f"V{y:.1f}h{step:.2f}" for y in tops)
         parts.append(
             f'<path d="M{left} {floor}{outline}V{floor}" fill="{colour}" fill-opacity="0.2" stroke="{colour}"/>'
-            f'<text x="{width - right - 62 * (len(histogram.counts) - 1 - index)}" y="14" text-anchor="end" '
-            f'fill="{colour}">{escape(name)}</text>'
         )
-    return "".join([*parts, "</svg>"])
+    return "".join([*parts, *_legend(histogram, width - right), "</svg>"])
+
+
+def _legend(histogram: Histogram, edge: int) -> Iterator[str]:
+    """Yield a square and a name for each series, the last one up to the right edge."""
+    for index, name in reversed(list(enumerate(histogram.counts))):
+        edge -= 6 * len(name) + 13
+        yield f'<rect x="{edge}" y="5" width="9" height="9" fill="{COLOURS[index % len(COLOURS)]}"/>'
+        yield f'<text x="{edge + 13}" y="14">{escape(name)}</text>'
+        edge -= 14

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
 
 import click
 
@@ -37,6 +39,15 @@ class _Lazy(click.Group):
         command: click.Command = import_module(f"preftune.cli.{name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a misspelt name is told the nearest one."""
+        near = [] if args[0] in _COMMANDS else get_close_matches(args[0], _COMMANDS, n=1)
+        if near:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
@@ -50,6 +61,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 2 a sentence on standard error says why not, 130 interrupted."""
+    _bear_any_text()
     try:
         code = cli.main(arguments, prog_name="preftune", standalone_mode=False) or 0
     except click.ClickException as error:
@@ -58,7 +70,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("preftune: interrupted; nothing is left running", err=True)
         code = INTERRUPTED
-    except (PreftuneError, OSError) as error:
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
+        click.echo(f"preftune: {told}", err=True)
+        code = USAGE_ERROR
+    except PreftuneError as error:
         click.echo(f"preftune: {error}", err=True)
         code = USAGE_ERROR
     sys.exit(code)
+
+
+def _bear_any_text() -> None:
+    """Have what a terminal's or a pipe's encoding lacks, and names of files that are no text, shown as `?`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from preftune.cli.data import progress_bar
+from preftune.cli.data import print_result, progress_bar, ready_to_paste
 from preftune.pairs import advise, check
 
 
@@ -18,6 +17,7 @@ from preftune.pairs import advise, check
 def command(file: Path, *, works: bool | None, as_json: bool) -> int:
     """Say what to train with FILE: supervised, supervised then DPO, or DPO, and what decides it."""
     with progress_bar(file) as progress:
-        advice = advise(check(file, progress=progress), works=works)
-    click.echo(json.dumps(advice.to_dict(), ensure_ascii=False, indent=2) if as_json else str(advice))
+        report = ready_to_paste(check(file, progress=progress))
+    advice = advise(report, works=works)
+    print_result(advice, as_json=as_json)
     return 0

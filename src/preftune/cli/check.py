@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from preftune.cli.data import FORMATS, exit_code, progress_bar, show
+from preftune.cli.data import FORMATS, exit_code, progress_bar, ready_to_paste, show
 from preftune.pairs import check
 from preftune.pairs.summary import SAMPLE
 
@@ -53,5 +53,5 @@ def command(  # noqa: PLR0917 - click passes them by name
             workers=workers,
             progress=progress,
         )
-    show(report, form)
+    show(ready_to_paste(report), form)
     return exit_code(report, strict=strict)

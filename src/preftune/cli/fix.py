@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from preftune.cli.data import exit_code, show
+from preftune.cli.data import exit_code, print_json, ready_to_paste, show
 from preftune.pairs import check, fix
 
 
@@ -23,10 +22,9 @@ def command(file: Path, target: Path, log: Path | None, *, as_json: bool) -> int
     Exit code: 0 when no error is left, 2 when one is.
     """
     done = fix(file, target, log=log)
-    report = check(target)
+    report = ready_to_paste(check(target))
     if as_json:
-        told = {"fixed": asdict(done), "left": report.to_dict()}
-        click.echo(json.dumps(told, default=str, ensure_ascii=False, indent=2))
+        print_json({"fixed": asdict(done), "left": report.to_dict()})
     else:
         click.echo(f"{done}\n")
         show(report, "text")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from preftune.cli.data import print_result
 from preftune.pairs import split
 
 
@@ -23,5 +22,5 @@ from preftune.pairs import split
 def command(file: Path, train: Path, validation: Path, fraction: float, seed: int, *, as_json: bool) -> int:
     """Write the pairs of FILE to TRAIN and VALIDATION, so that no prompt is on both sides."""
     done = split(file, train, validation, fraction=fraction, seed=seed)
-    click.echo(json.dumps(asdict(done), default=str, indent=2) if as_json else str(done))
+    print_result(done, as_json=as_json)
     return 0

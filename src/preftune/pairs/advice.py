@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
+from preftune.pairs.finding import plural
 from preftune.pairs.report import Report
-from preftune.pairs.rules.bias import ENOUGH
+from preftune.pairs.rules.line import ENOUGH
 
 Method: TypeAlias = Literal["sft", "sft-then-dpo", "dpo"]
 FEW_RANKED = 0.5  # share of pairs without a ranking from which there is little to prefer
@@ -17,7 +18,8 @@ _TITLES: dict[Method, str] = {
     "sft-then-dpo": "SFT on the chosen answers, then DPO from its checkpoint",
     "dpo": "DPO on what you have",
 }
-_FAILURES = ("format-bias", "side-constant", "cut-off")  # findings that name what sets the rejected answers apart
+# findings that name what sets the two sides apart
+_FAILURES = ("length-bias", "format-bias", "shortcut", "side-constant", "cut-off")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,10 @@ def advise(report: Report, *, works: bool | None = None) -> Advice:
 
     `works` says whether the model to start from already answers such prompts acceptably; a file cannot tell. Source:
     DPO starts from a supervised model (arXiv 2305.18290 §4), and moves probability between answers that it can give.
+    Raises DataError where no line reads as a pair or as a supervised row: there is nothing to advise on.
     """
+    if not report.pairs and not _is_supervised(report):
+        report.raise_for_errors()
     errors = tuple(dict.fromkeys(finding.rule for finding in report.findings if finding.severity == "error"))
     ranked = _ranked(report)
     if not _is_ranked(report):
@@ -66,22 +71,32 @@ def advise(report: Report, *, works: bool | None = None) -> Advice:
 
 
 def _is_ranked(report: Report) -> bool:
-    stats = report.stats
-    useless = stats.identical + stats.duplicates
-    return stats.pairs >= ENOUGH and useless < FEW_RANKED * stats.pairs
+    return report.pairs >= ENOUGH and _useless(report) < FEW_RANKED * report.pairs
+
+
+def _is_supervised(report: Report) -> bool:
+    return any(finding.rule == "mixed" and "supervised" in finding.message for finding in report.findings)
+
+
+def _useless(report: Report) -> int:
+    """Return about how many pairs rank nothing, nothing new, or against each other; one of two kinds counts twice."""
+    turned = sum(finding.count for finding in report.findings if finding.rule == "contradiction")
+    return min(report.pairs, report.stats.identical + report.stats.duplicates + 2 * turned)
 
 
 def _ranked(report: Report) -> Reason:
-    stats = report.stats
+    pairs, useless = report.pairs, _useless(report)
     question = "Is there something ranked, and enough of it?"
     rules = tuple(_rules(report, "mixed", "identical", "duplicate", "contradiction", "near-identical"))
     if _is_ranked(report):
-        left = stats.pairs - stats.identical - stats.duplicates
-        return Reason(question, f"Yes: {left:,} of {stats.pairs:,} pairs rank one answer over another.", rules)
-    if stats.pairs < ENOUGH:
-        return Reason(question, f"No: {stats.pairs:,} pairs, and preferences need {ENOUGH} at the least.", rules)
-    same = stats.identical + stats.duplicates
-    return Reason(question, f"No: {same:,} of {stats.pairs:,} pairs repeat an answer or another pair.", rules)
+        return Reason(question, f"Yes: {pairs - useless:,} of {pairs:,} pairs rank one answer over another.", rules)
+    if _is_supervised(report) and not pairs:
+        return Reason(question, "No: the rows hold one answer each, and nothing to prefer it to.", rules)
+    if pairs < ENOUGH:
+        return Reason(question, f"No: {plural(pairs, 'pair')}, and preferences need {ENOUGH} at the least.", rules)
+    return Reason(
+        question, f"No: {useless:,} of {pairs:,} pairs repeat an answer or another pair, or contradict one.", rules
+    )
 
 
 def _model(works: bool | None) -> Reason:  # noqa: FBT001 - private, and the only one
@@ -101,6 +116,8 @@ def _failure(report: Report) -> Reason:
     if rules:
         told = "; ".join(finding.message for finding in report.findings if finding.rule in _FAILURES)
         return Reason(question, f"The sides differ plainly: {told}. Look whether that is the failure you mean.", rules)
+    if report.stats.sampled < ENOUGH:
+        return Reason(question, f"Not looked at: that takes a sample of at least {ENOUGH} pairs.")
     return Reason(question, "Nothing of form or length sets the sides apart: the difference lies in what they say.")
 
 

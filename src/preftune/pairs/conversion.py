@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -14,14 +15,15 @@ from typing import NoReturn
 
 from preftune.errors import DataError
 from preftune.pairs.finding import plural
-from preftune.pairs.formats import LAYOUTS, Layout, layout_of, sharegpt, together, trl
-from preftune.pairs.formats.layout import Row, Unfit
+from preftune.pairs.formats import sharegpt, together, trl
+from preftune.pairs.formats.layout import Layout, Row, Unfit
 from preftune.pairs.formats.reading import Choices, Reading
+from preftune.pairs.formats.table import LAYOUTS, layout_of
 from preftune.pairs.jsonl import Unreadable
 from preftune.pairs.pair import PreferencePair
 from preftune.pairs.rules.schema import check_row
 from preftune.pairs.sources import Rows, Source, open_rows
-from preftune.pairs.writing import writing
+from preftune.pairs.writing import jsonl_name, writing
 
 _DETECTION_ROWS, _AGREEMENT = 200, 0.95
 _MAPPED = ("prompt", "chosen", "rejected", "system", "tools", "weight")  # what a field map may name
@@ -52,7 +54,7 @@ class Conversion:
 
     def __str__(self) -> str:
         head = f"{self.path.name}: {plural(self.pairs, 'pair')} from {plural(self.rows, 'row')} read as {self.source}"
-        return head + _counts("; lost: ", self.lost) + _counts("; dropped: ", self.dropped)
+        return head + _counts("; lost: ", self.lost, len(self.lost)) + _counts("; dropped: ", self.dropped)
 
 
 def convert(
@@ -74,13 +76,14 @@ def convert(
     """
     if target not in WRITERS:
         raise DataError(f"target={target!r}: expected one of {', '.join(WRITERS)}; choose one of them")
-    dst = Path(dst)
-    if dst.suffix.lower() != ".jsonl":
-        raise DataError(f"{dst}: expected a .jsonl file to write, found {dst.suffix or 'no extension'}; rename it")
+    dst = jsonl_name(dst)
     name, layout, reading = _open(src, source, Choices(label, pairing, ties, unfit))
     lost: Counter[str] = Counter()
     with writing(dst, *([src] if isinstance(src, str | os.PathLike) else [])) as file:
-        pairs = sum(bool(file.write(line)) for line in _lines(name, reading, target, lost))
+        pairs = 0
+        for line in _lines(name, reading, target, lost):
+            file.write(line)
+            pairs += 1
     return Conversion(dst, layout.name, reading.rows, pairs, dict(lost), dict(reading.dropped))
 
 
@@ -117,7 +120,8 @@ def _open(src: Source, source: str | Mapping[str, str], choices: Choices) -> tup
 def _layout(source: str | Mapping[str, str]) -> Layout:
     """Return the layout that the caller names, or the one of a field map."""
     if isinstance(source, Mapping):
-        if not {"chosen", "rejected"} <= source.keys() <= set(_MAPPED):
+        named = all(isinstance(key, str) for key in source.values())
+        if not (named and {"chosen", "rejected"} <= source.keys() <= set(_MAPPED)):
             raise DataError(
                 f"source={dict(source)}: expected chosen, rejected and any of prompt, system, tools, weight, "
                 "each with the key that holds it; name them so"
@@ -127,7 +131,9 @@ def _layout(source: str | Mapping[str, str]) -> Layout:
     for layout in LAYOUTS:
         if layout.name == source:
             return layout
-    raise DataError(f"source={source!r}: expected {_names()}; choose one of them")
+    near = get_close_matches(source, [layout.name for layout in LAYOUTS], n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "choose one of them"
+    raise DataError(f"source={source!r}: expected {_names()}; {hint}")
 
 
 def _detected(name: str, rows: Rows) -> tuple[Layout, Rows]:
@@ -188,17 +194,26 @@ def _either(known: Sequence[str]) -> str:
 def _checked(rows: Rows) -> Iterator[tuple[str, Row | Unreadable | Unfit]]:
     """Yield rows of the hosted layout, or why the hosted side would not take one."""
     for where, row in rows:
-        problems = () if isinstance(row, Unreadable) else check_row(row)
-        fault = next((problem.message for problem in problems if problem.severity == "error"), None)
+        fault = None if isinstance(row, Unreadable) else _refused(row)
         yield where, row if fault is None else Unfit(fault)
+
+
+def _refused(row: Row) -> str | None:
+    """Return what makes a preference row unfit for the hosted side, or None."""
+    return next((problem.message for problem in check_row(row) if problem.severity == "error"), None)
 
 
 def _lines(name: str, reading: Reading, target: str, lost: Counter[str]) -> Iterator[bytes]:
     """Yield each pair as a line, counting what it loses; raise DataError where there is none."""
     made = False
     for where, pair in reading:
+        row = WRITERS[target](pair)
+        fault = _refused(row) if target == "together" else None
+        if fault:
+            reading.drop_unfit(where, Unfit(f"as a preference row: {fault}"))
+            continue
         try:
-            line = json.dumps(WRITERS[target](pair), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+            line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         except (TypeError, ValueError, RecursionError) as error:  # rows of Python values may hold anything
             reading.drop_unfit(where, Unfit(f"the row holds what JSON cannot ({error})"))
             continue
@@ -217,10 +232,10 @@ def _losses(pair: PreferencePair, target: str) -> set[str]:
     return meta | set(_LOST[target](pair))
 
 
-def _counts(head: str, counts: Mapping[str, int]) -> str:
+def _counts(head: str, counts: Mapping[str, int], shown: int = _SHOWN_REASONS) -> str:
     """Return names with their counts, the most frequent first; nothing where there are none."""
     if not counts:
         return ""
-    first = Counter(counts).most_common(_SHOWN_REASONS)
+    first = Counter(counts).most_common(shown)
     more = len(counts) - len(first)
     return head + ", ".join(f"{name} ({count:,})" for name, count in first) + (f" and {more} more" if more else "")

@@ -54,6 +54,8 @@ class _Kind:
         """Count further problems; the one on the smallest line tells for all, whatever the order they come in."""
         self.count += count
         for line in lines:
+            if len(self.lines) == SHOWN_LINES and line >= self.lines[-1]:
+                continue
             if self.lines and line < self.lines[0]:
                 self.first = problem
             if line not in self.lines:
@@ -65,7 +67,7 @@ class Gathering:
     """Collects problems in any order and in constant memory for each kind of problem; two gatherings add up."""
 
     def __init__(self) -> None:
-        self._kinds: dict[tuple[str, str, str, str], _Kind] = {}
+        self._kinds: dict[tuple[object, ...], _Kind] = {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Gathering) and self._kinds == other._kinds
@@ -75,6 +77,11 @@ class Gathering:
     def add(self, problem: Problem, line: int | None = None) -> None:
         """Take one problem; `line` is None for what concerns the whole file."""
         self._kind(problem).add(problem, 1, () if line is None else (line,))
+
+    def add_all(self, problems: Iterable[Problem]) -> None:
+        """Take problems that concern the whole file."""
+        for problem in problems:
+            self.add(problem)
 
     def merge(self, other: Gathering, *, lines_before: int = 0) -> None:
         """Take over the problems of another part of the file, which begins behind `lines_before` lines."""
@@ -94,7 +101,7 @@ class Gathering:
         return sorted(found, key=lambda finding: (SEVERITIES.index(finding.severity), *finding.lines[:1], inf))
 
     def _kind(self, problem: Problem) -> _Kind:
-        key = (problem.rule, problem.severity, _pattern(problem.path), problem.hint)
+        key = (*problem[:2], _pattern(problem.path), *problem[4:])  # all but what was found
         return self._kinds.get(key) or self._kinds.setdefault(key, _Kind(problem))
 
 

@@ -34,7 +34,7 @@ def fingerprints(pair: PreferencePair) -> tuple[int, int, int]:
     return _number(said), _number(_written(pair.chosen)) & _HALF, _number(_written(pair.rejected)) & _HALF
 
 
-def place_in_sample(fingerprint: tuple[int, int, int]) -> int:
+def sample_rank(fingerprint: tuple[int, int, int]) -> int:
     """Return the pair's 64-bit rank: the pairs of smallest rank are the sample, in whatever parts a file is read.
 
     The mixing steps are those of SplitMix64 (Steele, Lea, Flood 2014).
@@ -47,8 +47,9 @@ def place_in_sample(fingerprint: tuple[int, int, int]) -> int:
 
 
 def _written(message: Message) -> bytes:
-    """Return the text of a message that holds nothing else, and a canonical writing of any other."""
-    content = message.get("content")
-    if len(message) == 2 and isinstance(content, str):  # noqa: PLR2004 - role and content
+    """Return the text of a message that says nothing else, and a canonical writing of any other."""
+    said = {key: value for key, value in message.items() if key not in ("role", "weight")}
+    content = said.get("content")
+    if len(said) == 1 and isinstance(content, str):
         return content.encode()
-    return b"\0" + _canonical({key: value for key, value in message.items() if key != "role"})
+    return b"\0" + _canonical(said)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import reduce
-from itertools import pairwise
+from functools import partial, reduce
 from pathlib import Path
 
 from preftune.errors import DataError
-from preftune.pairs.finding import Gathering, Problem
+from preftune.pairs.finding import Gathering
 from preftune.pairs.jsonl import existing_file
 from preftune.pairs.measures import Stats, measure
 from preftune.pairs.processes import Processes
 from preftune.pairs.report import Report
 from preftune.pairs.rules import bias, line, repeats, similar
+from preftune.pairs.rules.line import ENOUGH
 from preftune.pairs.summary import SAMPLE, Summary, merge, scan
 from preftune.pairs.survey import Array, Survey, counted_rank, join, prompt_text, read_places, survey
 from preftune.pairs.tokens import Budget, Tokenizer, budget
@@ -58,8 +60,12 @@ def check(
         )
     counting = budget(tokenizer, max_seq_length=max_seq_length, tokens_per_side=tokens_per_side)
     other = None if validation is None else _jsonl(validation)
-    with _pool(path, workers, executor) as pool:
-        return inspect(path, other, counting, _Reading(sample, workers or os.cpu_count() or 1, pool, progress))
+    count = _cores() if workers is None else workers
+    try:
+        with _pool(path, workers, executor) as pool:
+            return _inspect(path, other, counting, _Reading(sample, count, pool, progress))
+    except BrokenExecutor as error:
+        raise DataError(f"{path}: a process that read a part of it was lost ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -74,39 +80,59 @@ class _Reading:
 
 def refusals(path: Path) -> Report:
     """Return the report of the rules that see every line, about a file of any name, read in this process."""
-    return inspect(path, None, budget(None, max_seq_length=None, tokens_per_side=None), _Reading(sample=0))
+    return _inspect(path, None, budget(None, max_seq_length=None, tokens_per_side=None), _Reading(sample=0))
 
 
-def inspect(path: Path, validation: Path | None, counting: Budget, reading: _Reading) -> Report:
+def _inspect(path: Path, validation: Path | None, counting: Budget, reading: _Reading) -> Report:
     """Return every finding about a file that is known to be there, whatever its name."""
+    size = path.stat().st_size
     found = Gathering()
-    for problem in (*line.size(path), *(kinds := tuple(line.another_kind(path)))):
-        found.add(problem)
+    found.add_all(line.size(size))
+    kinds = list(line.another_kind(path))
     if kinds:
-        return Report(
-            path, found.findings(), Stats(bytes=path.stat().st_size, lines=0, pairs=0, duplicates=0, identical=0)
-        )
-    summary = _scan(path, reading)
+        found.add_all(kinds)
+        return Report(path, found.findings(), Stats(bytes=size, lines=0, pairs=0, duplicates=0, identical=0))
+    summary = _scan(path, size, reading)
+    other = None if validation is None else _Validation.read(validation, reading.sample)
+    surveyed = _survey(path, summary, counting, reading, other)
+    for part in (_every_line(summary), _leaks(summary, surveyed, other), _sampled(summary.pairs, surveyed)):
+        found.merge(part)
+    findings = found.findings()
+    return Report(path, findings, measure(size, summary, surveyed, counting, findings))
+
+
+def _every_line(summary: Summary) -> Gathering:
+    """Return what the rules found that see every line."""
+    found = Gathering()
     found.merge(summary.problems)
-    for problem in line.empty_file(summary.rows):
-        found.add(problem)
+    found.add_all(line.empty_file(summary.rows))
     for problem, number in repeats.repeats(summary):
         found.add(problem, number)
-    other = None if validation is None else _Validation.read(validation, reading.sample)
-    if other:
-        for problem, number in repeats.leakage(summary, other.summary):
-            found.add(problem, number)
-    surveyed = _survey(path, summary, counting, reading, other)
+    return found
+
+
+def _sampled(pairs: int, surveyed: Survey | None) -> Gathering:
+    """Return what the rules found that see the sample, pair by pair or as a whole, in a file of so many pairs."""
+    found = Gathering()
     if surveyed is not None:
         found.merge(surveyed.problems)
-        for problem in _whole_set(surveyed, other):
-            found.add(problem)
-    findings = found.findings()
-    counts = {
-        rule: sum(finding.count for finding in findings if finding.rule == rule) for rule in ("duplicate", "identical")
-    }
-    stats = measure(summary, surveyed, counting, duplicates=counts["duplicate"], identical=counts["identical"])
-    return Report(path, findings, stats)
+        found.add_all(line.few_pairs(pairs))
+        if len(surveyed) >= ENOUGH:
+            found.add_all(bias.whole_set(surveyed))
+            found.add_all(similar.near_duplicate_prompts(surveyed.prompts, surveyed.signatures))
+    return found
+
+
+def _leaks(summary: Summary, surveyed: Survey | None, validation: _Validation | None) -> Gathering:
+    """Return what the file shares with the validation file."""
+    found = Gathering()
+    if validation is not None:
+        found.add_all(line.unread_validation(validation.summary.rows, validation.summary.pairs))
+        for problem, number in repeats.leakage(summary, validation.summary):
+            found.add(problem, number)
+        if surveyed is not None and len(surveyed) >= ENOUGH:
+            found.add_all(similar.near_leakage(surveyed.signatures, surveyed.overlapping, validation.signatures))
+    return found
 
 
 @dataclass(frozen=True)
@@ -125,21 +151,21 @@ class _Validation:
         return cls(summary, similar.signatures(prompts), similar.all_grams(prompts))
 
 
-def _scan(path: Path, reading: _Reading) -> Summary:
+def _scan(path: Path, size: int, reading: _Reading) -> Summary:
     """Return the summary of the file, read in one piece or by the pool in parts."""
-    size = path.stat().st_size
     told = _telling(reading.progress, size)
     if reading.pool is None:
         return scan(path, sample=reading.sample, progress=told)
-    parts = reading.workers * -(-size // (reading.workers * _PART)) or 1
+    rounds = max(1, -(-size // (reading.workers * _PART)))  # as many parts for each worker
+    parts = reading.workers * rounds
     bounds = [size * part // parts for part in range(parts + 1)]
-    futures = [reading.pool.submit(scan, path, start, stop, sample=reading.sample) for start, stop in pairwise(bounds)]
-    return reduce(merge, _as_they_come(futures, told))
+    # map lets go of each result as it is handed on, so that no pair is held twice
+    found = reading.pool.map(partial(scan, path, sample=reading.sample), bounds[:-1], bounds[1:])
+    return reduce(merge, _as_they_come(found, told))
 
 
-def _as_they_come(futures: list[Future[Summary]], told: Callable[[int], None] | None) -> Iterator[Summary]:
-    for future in futures:
-        summary = future.result()
+def _as_they_come(found: Iterator[Summary], told: Callable[[int], None] | None) -> Iterator[Summary]:
+    for summary in found:
         if told:
             told(summary.bytes)
         yield summary
@@ -171,24 +197,21 @@ def _survey(
     if reading.pool is None or not counting.estimated:
         return survey(path, places, counting, known=known, last_counted=last)
     parts = [places[start : start + _PLACES] for start in range(0, len(places), _PLACES)]
-    futures = [reading.pool.submit(survey, path, part, counting, known=known, last_counted=last) for part in parts]
-    return join([future.result() for future in futures])
-
-
-def _whole_set(surveyed: Survey, validation: _Validation | None) -> Iterator[Problem]:
-    yield from bias.whole_set(surveyed)
-    if len(surveyed) >= bias.ENOUGH:
-        yield from similar.near_duplicate_prompts(surveyed.prompts, surveyed.signatures)
-    if validation is not None and len(surveyed) >= bias.ENOUGH:
-        yield from similar.near_leakage(surveyed.signatures, surveyed.overlapping, validation.signatures)
+    return join(list(reading.pool.map(partial(survey, path, budget=counting, known=known, last_counted=last), parts)))
 
 
 def _pool(path: Path, workers: int | None, executor: Executor | None) -> AbstractContextManager[Executor | None]:
     """Return who reads the file: the caller's executor, processes of our own for a large file, or nobody else."""
     if executor is not None:
         return nullcontext(executor)
-    count = min(os.cpu_count() or 1, -(-path.stat().st_size // _PART)) if workers is None else workers
-    return Processes(count) if count > 1 else nullcontext()
+    count = min(_cores(), -(-path.stat().st_size // _PART)) if workers is None else workers
+    startable = os.name == "posix" and sys.executable and not getattr(sys, "frozen", False)
+    return Processes(count) if count > 1 and startable else nullcontext()
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _jsonl(path: str | Path) -> Path:
@@ -196,7 +219,9 @@ def _jsonl(path: str | Path) -> Path:
     path = existing_file(path)
     if path.suffix.lower() != ".jsonl":
         found = path.suffix or "no extension"
-        target = path.with_suffix(".jsonl").name
-        hint = f"if it holds pairs in another form, convert it: preftune convert {path.name} {target}"
+        hint = "rename it if it is JSON Lines"
+        if path.name.lower().endswith((".json", ".json.gz", ".jsonl.gz", ".parquet")):
+            target = shlex.quote(path.name.split(".", 1)[0] + ".pairs.jsonl")
+            hint = f"convert it: preftune convert {shlex.quote(str(path))} {target}"
         raise DataError(f"{path}: expected a .jsonl file, found {found!r}; {hint}")
     return path

@@ -31,19 +31,26 @@ class Unreadable(Exception):  # noqa: N818 - never leaves the room: a reason, tu
     """Why a line is not one JSON object: the rule that says so, what was found, what to do."""
 
     def __init__(self, rule: str, found: str, hint: str) -> None:
-        super().__init__(found)
+        super().__init__(rule, found, hint)
         self.rule, self.found, self.hint = rule, found, hint
+
+    def __str__(self) -> str:
+        return self.found
 
 
 def existing_file(path: str | Path) -> Path:
     """Return the path when a file stands there; raise DataError, saying what does, when not."""
     path = Path(path)
-    if path.is_dir():
-        raise DataError(f"{path}: expected a file, found a folder; name the file in it")
-    if not path.exists():
-        raise DataError(f"{path}: expected a file, found nothing there; check the spelling and the current folder")
-    if not path.is_file():
-        raise DataError(f"{path}: expected a file, found a device or a pipe; write the rows to a file first")
+    try:
+        if path.is_dir():
+            raise DataError(f"{path}: expected a file, found a folder; name the file in it")
+        if not path.exists():
+            raise DataError(f"{path}: expected a file, found nothing there; check the spelling and the current folder")
+        if not path.is_file():
+            raise DataError(f"{path}: expected a file, found a device or a pipe; write the rows to a file first")
+        path.open("rb").close()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); see that you may read it") from None
     return path
 
 
@@ -60,7 +67,7 @@ def raw_lines(path: Path, start: int = 0, stop: int | None = None) -> Iterator[t
     Of a line over the limit only its beginning is held, one byte more than is read, so that memory is bounded.
     """
     with path.open("rb", buffering=_PIECE) as file:
-        offset = _next_line(file, start)
+        offset = _next_line(file, start, stop)
         while (stop is None or offset < stop) and (raw := file.readline(MAX_LINE_BYTES + 1)):
             yield offset, raw
             offset += len(raw)
@@ -92,6 +99,9 @@ def parse(raw: bytes, *, whole: str = "line") -> Any:
 
 def _parse_slowly(raw: bytes, whole: str) -> Any:
     """Return the value after every test that the fast reading leaves out, or say what is wrong and where."""
+    if raw.startswith(BOM):
+        found = f"a byte-order mark at the beginning of the {whole}"
+        raise Unreadable("encoding", found, "remove it; files with a mark were joined")
     if b"\0" in raw:
         found = f"NUL byte at byte {raw.index(0) + 1} of the {whole}"
         raise Unreadable("encoding", found, "remove it; the file may be UTF-16")
@@ -107,24 +117,29 @@ def _parse_slowly(raw: bytes, whole: str) -> Any:
     return value
 
 
-def _measure(value: object, room: int = MAX_DEPTH + 1) -> tuple[int, int]:
-    """Return how many quotation marks the value's JSON has, and how deep it nests (looking no deeper than `room`).
+def _measure(value: object) -> tuple[int, int]:
+    """Return how many quotation marks the value's JSON has, and how deep it nests.
 
     In valid JSON every such byte opens or closes a text or stands in one. A key that stands twice loses its first value
     on reading, so the line then has more of them than its value; unless some are written by their number, as u0022.
     """
-    if isinstance(value, str):
-        return 2 + value.count('"'), 0
-    if not isinstance(value, dict | list):
-        return 0, 0
-    if not room:
-        return 0, 1
-    quotes = sum(2 + key.count('"') for key in value) if isinstance(value, dict) else 0
-    deepest = 0
-    for item in value.values() if isinstance(value, dict) else value:
-        more, depth = _measure(item, room - 1)
-        quotes, deepest = quotes + more, max(deepest, depth)
-    return quotes, deepest + 1
+    quotes, depth, level = 0, 0, [value]
+    while level:
+        inner: list[Any] = []
+        containers = False
+        for item in level:
+            if isinstance(item, str):
+                quotes += 2 + item.count('"')
+            elif isinstance(item, dict):
+                containers = True
+                quotes += 2 * len(item) + "".join(item).count('"')
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                containers = True
+                inner.extend(item)
+        level = inner
+        depth += containers
+    return quotes, depth
 
 
 def json_kind(value: object) -> str:
@@ -145,18 +160,18 @@ def shown(value: object) -> str:
 _TOO_DEEP = (f"values are nested more than {MAX_DEPTH} deep", "flatten the row")
 
 
-def _next_line(file: BinaryIO, start: int) -> int:
-    """Move to the first line that begins at `start` or after it, and return its offset."""
-    if start:
-        file.seek(start - 1)
-        _skip_line(file)
-    return file.tell()
+def _next_line(file: BinaryIO, start: int, stop: int | None) -> int:
+    """Move to the first line that begins at `start` or after it, or behind `stop`, and return the offset."""
+    if not start:
+        return 0
+    file.seek(start - 1)
+    return start - 1 + _skip_line(file, None if stop is None else stop - start + 1)
 
 
-def _skip_line(file: BinaryIO) -> int:
-    """Move behind the next line break, in bounded memory, and return how many bytes were passed."""
+def _skip_line(file: BinaryIO, most: int | None = None) -> int:
+    """Move behind the next line break, or behind `most` bytes, in bounded memory; return how many were passed."""
     passed = 0
-    while piece := file.readline(_PIECE):
+    while (most is None or passed < most) and (piece := file.readline(_PIECE)):
         passed += len(piece)
         if piece.endswith(b"\n"):
             break
@@ -165,9 +180,7 @@ def _skip_line(file: BinaryIO) -> int:
 
 def _loads(text: str) -> Any:
     try:
-        return json.loads(
-            text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
-        )
+        return _decode_strictly(text)
     except json.JSONDecodeError as error:
         place = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
         if error.msg == "Extra data":
@@ -200,6 +213,11 @@ def _finite_float(digits: str) -> float:
     if math.isinf(value):
         raise Unreadable("line", "a number is too large", "write it shorter, or as text")
     return value
+
+
+_decode_strictly = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
+).decode
 
 
 def _refuse_lone_surrogates(text: str, value: object) -> None:

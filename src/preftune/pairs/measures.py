@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from preftune.charts import Histogram
+from preftune.pairs.finding import Finding, plural
 from preftune.pairs.rules.bias import area_under_curve, balance
 from preftune.pairs.rules.style import FEATURES
 from preftune.pairs.summary import Summary
@@ -64,11 +65,11 @@ class Stats:
         return "\n".join(f"{name:<22}{value}" for name, value in self._lines())
 
     def _lines(self) -> Iterator[tuple[str, str]]:
-        yield "pairs", f"{self.pairs:,} in {self.lines:,} lines, {self.bytes:,} bytes"
-        yield "repeats", f"{self.duplicates:,} exact duplicates, {self.identical:,} with identical answers"
+        yield "pairs", f"{self.pairs:,} in {plural(self.lines, 'line')}, {plural(self.bytes, 'byte')}"
+        yield "repeats", f"{plural(self.duplicates, 'exact duplicate')}, {self.identical:,} with identical answers"
         if self.prompt is None or self.chosen is None or self.rejected is None or self.features is None:
             return
-        yield "measured", f"{self.sampled:,} pairs"
+        yield "measured", plural(self.sampled, "pair")
         yield "messages a context", f"{self.turns:.1f} on average"
         for name, lengths in (("prompt", self.prompt), ("chosen", self.chosen), ("rejected", self.rejected)):
             yield f"{name}, characters", str(lengths)
@@ -78,17 +79,21 @@ class Stats:
         )
         for name, (chosen, rejected) in self.features.items():
             yield name, f"{chosen:.0%} of chosen, {rejected:.0%} of rejected answers"
-        how = "estimated from the scripts" if self.tokens_estimated else "by the tokenizer"
-        yield "tokens an epoch", f"{self.tokens_per_epoch:,} ({how}; each context twice)"
+        how = "estimated" if self.tokens_estimated else "your tokenizer"
+        yield "tokens an epoch", f"about {self.tokens_per_epoch:,} ({how}; a prompt counts with each answer)"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain values, for JSON."""
-        return asdict(self)
+        values = asdict(self)
+        if self.features is not None:
+            values["features"] = {name: list(shares) for name, shares in self.features.items()}
+        return values
 
 
-def measure(summary: Summary, survey: Survey | None, budget: Budget, *, duplicates: int, identical: int) -> Stats:
-    """Return the numbers of a file from its scan and from the survey of its sample."""
-    counted = Stats(summary.bytes, summary.lines, summary.pairs, duplicates, identical)
+def measure(size: int, summary: Summary, survey: Survey | None, budget: Budget, findings: Sequence[Finding]) -> Stats:
+    """Return the numbers of a file of `size` bytes from its scan, the survey of its sample, and what was found."""
+    duplicates, identical = (_count(findings, rule) for rule in ("duplicate", "identical"))
+    counted = Stats(size, summary.lines, summary.pairs, duplicates, identical)
     if survey is None:
         return counted
     share, z = balance(survey.chosen_characters - survey.rejected_characters)
@@ -109,6 +114,10 @@ def measure(summary: Summary, survey: Survey | None, budget: Budget, *, duplicat
         tokens_estimated=budget.estimated,
         histogram=_histogram(survey),
     )
+
+
+def _count(findings: Sequence[Finding], rule: str) -> int:
+    return sum(finding.count for finding in findings if finding.rule == rule)
 
 
 def _lengths(characters: Array) -> Lengths:
@@ -137,4 +146,4 @@ def _histogram(survey: Survey) -> Histogram:
         name: np.histogram(np.maximum(1, lengths), edges)[0].tolist()
         for name, lengths in (("chosen", survey.chosen_characters), ("rejected", survey.rejected_characters))
     }
-    return Histogram("answer length", "characters", edges.tolist(), counts)
+    return Histogram("answer length", "characters, on a log scale", edges.tolist(), counts)

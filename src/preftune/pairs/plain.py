@@ -40,7 +40,7 @@ def read_plain(raw: bytes) -> Plain | None:
     if len(raw) > MAX_LINE_BYTES:
         return None
     try:
-        row = _read_as_written(raw) or _read_typed(raw)
+        row = _read_as_written(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return row if row and _is_faultless(row) else None
@@ -73,10 +73,13 @@ def _read_as_written(raw: bytes) -> Plain | None:
     chosen = raw.find(to_chosen)
     rejected = raw.find(to_rejected, chosen)
     if chosen < 0 or rejected < 0 or not (raw.startswith(opening) and raw.endswith(closing)):
-        return None
+        return _read_typed(raw)
     turns = [turn.partition(content) for turn in raw[len(opening) : chosen].split(turn)]
+    roles = tuple([_ROLES.get(role, "") for role, _, _ in turns])
+    if not _take_turns(roles):
+        return None
     return Plain(
-        tuple([_ROLES.get(role, "") for role, _, _ in turns]),
+        roles,
         [_decode_text(text) for _, _, text in turns],
         _decode_text(raw[chosen + len(to_chosen) : rejected]),
         _decode_text(raw[rejected + len(to_rejected) : -len(closing)]),
@@ -130,6 +133,8 @@ def _is_faultless(row: Plain) -> bool:
 
 @lru_cache(maxsize=4096)
 def _take_turns(roles: tuple[str, ...]) -> bool:
-    """Tell whether the rules on `input` have nothing to say about messages of these roles."""
-    row = {"input": {"messages": [{"role": role, "content": "."} for role in roles]}}
-    return not any((*schema.context(row), *schema.assistant_first(row)))
+    """Tell whether the rules on rows have nothing to say about a plain row of such messages."""
+    answer = [{"role": "assistant", "content": "."}]
+    messages = [{"role": role, "content": "."} for role in roles]
+    row = {"input": {"messages": messages}, "preferred_output": answer, "non_preferred_output": answer}
+    return not any(schema.check_row(row))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from html import escape
@@ -14,6 +15,9 @@ from preftune.charts import draw_blocks, draw_histogram
 from preftune.errors import DataError
 from preftune.pairs.finding import SHOWN_LINES, Finding, Severity, plural
 from preftune.pairs.measures import Lengths, Stats
+from preftune.pairs.rules.budget import truncation
+from preftune.pairs.rules.line import ENOUGH
+from preftune.pairs.rules.pair import SAMPLED
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -67,7 +71,8 @@ class Report:
 
     def summary(self) -> str:
         """Return the numbers of findings in words."""
-        counts = [plural(self.count(severity), severity) for severity in ("error", "warning") if self.count(severity)]
+        kinds = [alike[0].severity for alike in self._kinds()]
+        counts = [plural(kinds.count(severity), severity) for severity in ("error", "warning") if severity in kinds]
         return ", ".join(counts) or "no error and no warning"
 
     def verdict(self) -> str:
@@ -99,8 +104,8 @@ class Report:
 
     def _repr_html_(self) -> str:
         """Return the report for a notebook: no script, readable on a light and on a dark page."""
-        rows = "".join(map(self._html_row, self.findings))
-        table = f'<table style="text-align:left">{_HTML_HEAD}{rows}</table>' if rows else ""
+        rows = "".join(self._html_row(alike) for alike in self._kinds())
+        table = f"<table>{rows}</table>" if rows else ""
         picture = draw_histogram(self.stats.histogram) if self.stats.histogram else ""
         numbers = "<br>".join(escape(line) for line in _numbers(self.stats, blocks=False))
         return (
@@ -109,39 +114,50 @@ class Report:
         )
 
     def _lines(self, width: int) -> Iterator[list[_Span]]:
-        yield [_Span(self.path.name, "bold"), _Span(f": {self._counts()}")]
+        *above, name = textwrap.wrap(self.path.name, width - 1) or [""]
+        yield from ([_Span(text, "bold")] for text in above)
+        yield from _fitted([_Span(name, "bold")], _Span(f": {self._counts()}"), width)
         yield []
-        for _, alike in groupby(self.findings, key=lambda finding: (finding.severity, finding.rule, finding.hint)):
-            yield from self._finding_lines(list(alike), width)
+        for alike in self._kinds():
+            yield from self._finding_lines(alike, width)
         numbers = list(_numbers(self.stats))
         for line in numbers:
-            yield [_Span(line)]
+            yield from _fitted([], _Span(line), width)
         if numbers:
             yield []
         style = "bold red" if self.count("error") else "bold yellow" if self.count("warning") else "bold green"
-        yield [_Span(f"{self.summary().capitalize()}.", style), _Span(f" {self.verdict()}")]
+        yield from _fitted([_Span(f"{self.summary().capitalize()}.", style)], _Span(f" {self.verdict()}"), width)
+
+    def _kinds(self) -> Iterator[list[Finding]]:
+        """Yield the findings, those together that differ in nothing but what was found."""
+        for _, alike in groupby(self.findings, key=lambda finding: (finding.severity, finding.rule, finding.hint)):
+            yield list(alike)
 
     def _finding_lines(self, alike: list[Finding], width: int) -> Iterator[list[_Span]]:
-        """Yield the lines of findings that differ in nothing but what was found."""
+        """Yield the lines of one kind."""
         first = alike[0]
-        mark, places = _Span(f"{first.severity.upper():<9}", _STYLES[first.severity]), self._places(first)
-        yield [mark, _Span(first.rule, "bold"), _Span(f" · {places}" if places and len(alike) == 1 else "", "dim")]
+        head = [_Span(f"{first.severity.upper():<9}", _STYLES[first.severity]), _Span(first.rule, "bold")]
+        places = _Span(self._places(first) if len(alike) == 1 else "", "dim")
+        yield from _fitted(head, places, width, indent=_INDENT)
         for finding in alike:
-            more = f" ({self._places(finding)})" if len(alike) > 1 and finding.lines else ""
-            for text in _wrapped(finding.message + more, width):
+            more = self._places(finding) if len(alike) > 1 else ""
+            for text in _wrapped(_told(finding) + more, width):
                 yield [_Span(_INDENT + text)]
-        for number, text in enumerate(_wrapped(first.hint, width - 2)):
+        for number, text in enumerate(_wrapped(_advice(first), width - 2)):
             yield [_Span(_INDENT + ("  " if number else "→ ") + text, "dim")]
         yield []
 
     def _places(self, finding: Finding) -> str:
-        """Return how often a finding was made, and where."""
+        """Return how often a finding was made, and where, as it stands behind what was found."""
         if not finding.lines:
             return ""
+        where = f"line{'s' * (len(finding.lines) > 1)} {_lines(finding)}"
         if finding.count == 1:
-            return f"line {finding.lines[0]}"
-        part = f" ({finding.count / self.stats.lines:.1%})"
-        return f"{finding.count:,} times{part}, lines {_lines(finding)}"
+            return f" · {where}"
+        seen = {"sample": self.stats.sampled, "pairs": self.stats.pairs}.get(_SEEN[finding.rule], self.stats.lines)
+        several = "[" in finding.path or finding.rule in _REPEATED
+        part = "" if several or not seen else f" ({finding.count / seen:.1%})"
+        return f" · {finding.count:,} times{part}, {where}"
 
     def _counts(self) -> str:
         size = _size(self.stats.bytes)
@@ -149,14 +165,45 @@ class Report:
             return f"{plural(self.pairs, 'pair')}, {size}"
         return f"{plural(self.pairs, 'pair')} in {plural(self.stats.lines, 'line')}, {size}"
 
-    def _html_row(self, finding: Finding) -> str:
-        return (
-            f"<tr><td>{finding.severity}</td><td><code>{escape(finding.rule)}</code></td><td>{finding.count:,}</td>"
-            f"<td>{_lines(finding)}</td><td>{escape(finding.message)}<br><i>{escape(finding.hint)}</i></td></tr>"
+    def _html_row(self, alike: list[Finding]) -> str:
+        """Return the row of one kind."""
+        first = alike[0]
+        told = [escape(_told(finding)) + self._places(finding) for finding in alike]
+        cells = (
+            f'<b style="color:{_COLOURS[first.severity]}">{first.severity}</b>',
+            f"<code>{escape(first.rule)}</code>",
+            "<br>".join([*told, f"<i>→ {escape(_advice(first))}</i>"]),
         )
+        return "".join(["<tr>", *(f"<td {_CELL}>{cell}</td>" for cell in cells), "</tr>"])
 
 
-_HTML_HEAD = "<tr><th>severity</th><th>rule</th><th>count</th><th>lines</th><th>what, and what to do</th></tr>"
+def _told(finding: Finding) -> str:
+    """Return what was found, with the line that it was found on where there are others."""
+    return finding.message if len(finding.lines) < 2 else f"line {finding.lines[0]}: {finding.message}"  # noqa: PLR2004
+
+
+def _advice(finding: Finding) -> str:
+    """Return what to do, and whether a command does it."""
+    return finding.hint + (" (preftune fix mends it)" if finding.fixable else "")
+
+
+def _fitted(line: list[_Span], last: _Span, width: int, *, indent: str = "") -> Iterator[list[_Span]]:
+    """Yield a line with its last span behind it or, where that does not fit, below it."""
+    if sum(len(span.text) for span in (*line, last)) <= width:
+        yield [*line, last]
+        return
+    if line:
+        yield line
+    for text in textwrap.wrap(last.text.lstrip(" :·"), width - len(indent), break_on_hyphens=False):
+        yield [_Span(indent + text, last.style)]
+
+
+_SEEN: defaultdict[str, str] = defaultdict(lambda: "lines")  # what the rate of a rule's finding is of
+_SEEN |= dict.fromkeys((rule.__name__.replace("_", "-") for rule in (*SAMPLED, truncation)), "sample")
+_SEEN |= dict.fromkeys(("identical", "duplicate", "contradiction", "leakage"), "pairs")
+_REPEATED = ("keys", "prompt-reuse")  # which a line, or a prompt, may have more than once
+_CELL = 'style="text-align:left;vertical-align:top"'  # said of each cell, for a notebook says otherwise
+_COLOURS = {"error": "#d9480f", "warning": "#b07d00", "info": "#808080"}  # readable on white and on black
 
 
 def _numbers(stats: Stats, *, blocks: bool = True) -> Iterator[str]:
@@ -165,7 +212,9 @@ def _numbers(stats: Stats, *, blocks: bool = True) -> Iterator[str]:
         return
     if stats.sampled < stats.pairs:
         yield f"The costlier rules and these numbers saw a sample of {stats.sampled:,} of {stats.pairs:,} pairs."
-    yield f"characters{'10%':>12}{'median':>9}{'90%':>9}"
+        if stats.sampled < ENOUGH:
+            yield f"The rules on the set as a whole need {ENOUGH} sampled pairs, and were silent."
+    yield f"characters{'10%':>12}{'median':>9}{'90%':>9}" + ("   short               long" if blocks else "")
     for name, lengths in (("prompt", stats.prompt), ("chosen", stats.chosen), ("rejected", stats.rejected)):
         counts = stats.histogram.counts.get(name)
         yield f"{name:<10}{_three(lengths)}" + (f"   {draw_blocks(counts)}" if counts and blocks else "")
@@ -174,8 +223,8 @@ def _numbers(stats: Stats, *, blocks: bool = True) -> Iterator[str]:
             f"chosen longer in {stats.chosen_longer:.1%} of pairs (z {stats.chosen_longer_z:+.1f}); "
             f"mean length ratio {stats.length_ratio:.2f}"
         )
-    by = "estimated from the scripts" if stats.tokens_estimated else "by your tokenizer"
-    yield f"about {stats.tokens_per_epoch:,} tokens an epoch ({by}; each context twice)"
+    by = "estimated" if stats.tokens_estimated else "your tokenizer"
+    yield f"about {stats.tokens_per_epoch:,} tokens an epoch ({by}; a prompt counts with each answer)"
 
 
 def _three(lengths: Lengths) -> str:

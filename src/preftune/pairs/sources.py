@@ -38,7 +38,8 @@ def open_rows(src: Source) -> tuple[str, Rows]:
     if isinstance(given, bytes) or not isinstance(given, Iterable):
         found = type(given).__name__
         raise DataError(f"the source: expected a path or rows, found {found}; pass a path, or a list of rows")
-    return "the rows", _placed("", given)
+    filled = type(src).__module__.partition(".")[0] in ("datasets", "pyarrow", "pandas")
+    return "the rows", _placed("", given, filled=filled)
 
 
 def _rows_of_file(path: Path) -> Rows:
@@ -109,7 +110,7 @@ def _rows_of_parquet(path: Path) -> Rows:
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise DataError(f"{path}: reading Parquet needs pyarrow; pip install pyarrow") from None
-    return _placed(f"{path.name}: ", _records(path, parquet))
+    return _placed(f"{path.name}: ", _records(path, parquet), filled=True)
 
 
 def _records(path: Path, parquet: Any) -> Iterator[Mapping[str, Any]]:
@@ -124,29 +125,30 @@ def _records(path: Path, parquet: Any) -> Iterator[Mapping[str, Any]]:
         ) from None
 
 
-def _placed(where: str, values: Iterable[object]) -> Rows:
-    """Yield rows of Python values: nulls that Arrow fills into absent fields are taken out again."""
+def _placed(where: str, values: Iterable[object], *, filled: bool) -> Rows:
+    """Yield rows of Python values; nulls that Arrow `filled` into absent fields are taken out again."""
     for number, value in enumerate(values, start=1):
-        row = _plain(value) if isinstance(value, Mapping) else _no_object(value)
+        row = _plain(value, filled=filled) if isinstance(value, Mapping) else _no_object(value)
         yield f"{where}row {number}", row
 
 
-def _plain(row: Mapping[Any, Any]) -> dict[str, Any] | Unreadable:
+def _plain(row: Mapping[Any, Any], *, filled: bool) -> dict[str, Any] | Unreadable:
     try:
-        return {_key(key): _without_nulls(value, MAX_DEPTH) for key, value in row.items()}
+        return {_key(key): _bare(value, MAX_DEPTH, filled=filled) for key, value in row.items()}
     except Unreadable as reason:
         return reason
 
 
-def _without_nulls(value: Any, depth: int) -> Any:
+def _bare(value: Any, depth: int, *, filled: bool) -> Any:
     if not depth:
         raise Unreadable("line", f"values are nested more than {MAX_DEPTH} deep", "flatten the row")
     if isinstance(value, Mapping):
-        return {_key(key): _without_nulls(inner, depth - 1) for key, inner in value.items() if inner is not None}
+        kept = ((key, inner) for key, inner in value.items() if inner is not None or not filled)
+        return {_key(key): _bare(inner, depth - 1, filled=filled) for key, inner in kept}
     if hasattr(value, "tolist"):  # arrays and numbers of NumPy, as pandas and datasets hand them out
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_without_nulls(inner, depth - 1) for inner in value]
+        return [_bare(inner, depth - 1, filled=filled) for inner in value]
     return value
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
-from typing import IO
 
 from preftune.errors import DataError
 from preftune.pairs.finding import plural
-from preftune.pairs.fingerprint import place_in_sample
+from preftune.pairs.fingerprint import sample_rank
 from preftune.pairs.jsonl import BOM, existing_file, raw_lines
 from preftune.pairs.summary import Summary, scan
-from preftune.pairs.writing import writing
+from preftune.pairs.writing import jsonl_name, writing
+
+_HARMLESS = ("encoding", "identical")  # rules whose fixable errors, a byte-order mark and equal answers, leave a pair
+_DECIMALS = 6  # 0.07 of 100 is 7, and not a little more
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,14 @@ class Split:
 def split(
     path: str | Path, train: str | Path, validation: str | Path, *, fraction: float = 0.1, seed: int = 0
 ) -> Split:
-    """Write the pairs of a preference file to two files, byte for byte and in their order, by prompt.
+    """Write the pairs of a preference file to two files, line by line and in their order, by prompt.
 
-    Prompts are taken for the validation file in the order of a hash seeded with `seed`, until it has at least
-    `fraction` of the pairs (and both files have one prompt). Raises DataError for a file with an error on any line,
-    for one with fewer than two prompts, and where a target cannot be written; nothing is left then.
+    The lines stay as they are; blank ones, carriage returns and a byte-order mark are left out. Prompts are taken for
+    the validation file in the order of a hash seeded with `seed`, until it has at least `fraction` of the pairs (and
+    both files have one prompt). Raises DataError for a file with a line that is no pair, for one with fewer than two
+    prompts, and where a target cannot be written; nothing is left then.
     """
-    source, targets = existing_file(path), (Path(train), Path(validation))
+    source, targets = existing_file(path), (jsonl_name(train), jsonl_name(validation))
     if not 0 < fraction < 1:
         raise DataError(
             f"fraction={fraction}: expected a share between 0 and 1; 0.1 gives a tenth to the validation file"
@@ -53,21 +56,30 @@ def split(
     chosen = _validation_prompts(source, summary, fraction, seed)
     sides = iter(zip(summary.numbers, (prompt in chosen for prompt in summary.prompts), strict=True))
     counts = Counter[bool]()
-    with _both(source, targets) as files:
+    with writing(targets[0], source) as first, writing(targets[1], source, targets[0]) as second:
         number, aside = next(sides)
         for line, (offset, raw) in enumerate(raw_lines(source), start=1):
             if line == number:
-                files[aside].write(_ended(raw.removeprefix(BOM) if offset == 0 else raw))
+                (second if aside else first).write(_ended(raw.removeprefix(BOM) if offset == 0 else raw))
                 counts[aside] += 1
                 number, aside = next(sides, (0, False))
+        first.flush()  # a full disk is met before the first of the files gets its name
+        second.flush()
     return Split(*targets, counts[False], counts[True], len(set(summary.prompts)))
 
 
 def _refuse_faults(source: Path, summary: Summary) -> None:
-    fault = next((finding for finding in summary.problems.findings() if finding.refused and not finding.fixable), None)
-    if fault:
-        place = f"{source.name}:{fault.lines[0]}"
-        raise DataError(f"{place}: {fault.message}; mend the file first: preftune check {source.name}")
+    """Raise DataError for the first line that is no pair, since it would be in neither file."""
+    if summary.pairs == summary.rows:
+        return
+    fault = next(
+        finding
+        for finding in summary.problems.findings()
+        if not (finding.fixable and finding.rule in _HARMLESS)  # errors come first, and one of them is to blame
+    )
+    command = f"preftune {'fix' if fault.fixable else 'check'} {shlex.quote(str(source))}"
+    command += f" {shlex.quote(f'{source.stem}.fixed.jsonl')}" if fault.fixable else ""
+    raise DataError(f"{source.name}:{fault.lines[0]}: {fault.message}; mend the file first: {command}")
 
 
 def _validation_prompts(source: Path, summary: Summary, fraction: float, seed: int) -> set[int]:
@@ -75,22 +87,14 @@ def _validation_prompts(source: Path, summary: Summary, fraction: float, seed: i
     counts = Counter(summary.prompts)
     if len(counts) < 2:  # noqa: PLR2004 - one for each side
         raise DataError(f"{source.name}: expected at least two prompts to split, found {len(counts)}; add pairs")
-    wanted = fraction * summary.pairs
+    wanted = max(1, ceil(round(fraction * summary.pairs, _DECIMALS)))
     chosen: set[int] = set()
-    for prompt in sorted(counts, key=lambda prompt: place_in_sample((prompt, seed, seed)))[:-1]:
+    for prompt in sorted(counts, key=lambda prompt: sample_rank((prompt, seed, seed)))[:-1]:
         if wanted <= 0:
             break
         chosen.add(prompt)
         wanted -= counts[prompt]
     return chosen
-
-
-@contextmanager
-def _both(source: Path, targets: tuple[Path, Path]) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """Open both targets under temporary names that become theirs when all went well."""
-    with ExitStack() as stack:
-        files = [stack.enter_context(writing(target, source)) for target in targets]
-        yield files[0], files[1]
 
 
 def _ended(raw: bytes) -> bytes:

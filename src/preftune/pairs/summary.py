@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from preftune.pairs.finding import Gathering, Problem
-from preftune.pairs.fingerprint import fingerprints, place_in_sample, plain_fingerprints
+from preftune.pairs.fingerprint import fingerprints, plain_fingerprints, sample_rank
 from preftune.pairs.formats import together
 from preftune.pairs.jsonl import BOM, Unreadable, decode, raw_lines
 from preftune.pairs.pair import PreferencePair
@@ -119,8 +119,7 @@ class _Scanner:
         summary.chosen.append(chosen)
         summary.rejected.append(rejected)
         summary.numbers.append(summary.lines)
-        rank = place_in_sample(fingerprint) if self._limit else self._limit
-        if rank < self._limit:
+        if self._limit and (rank := sample_rank(fingerprint)) < self._limit:
             summary.sample.append(Place(rank, summary.lines, offset, length))
             if len(summary.sample) >= 2 * summary.sample_size:
                 self._prune()

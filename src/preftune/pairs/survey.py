@@ -13,11 +13,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from preftune.errors import DataError
 from preftune.pairs.finding import Gathering, Problem
 from preftune.pairs.fingerprint import fingerprints
 from preftune.pairs.formats import together
-from preftune.pairs.jsonl import BOM, decode
+from preftune.pairs.jsonl import BOM, Unreadable, decode
 from preftune.pairs.pair import PreferencePair, message_text
+from preftune.pairs.plain import read_plain
 from preftune.pairs.rules import similar, style
 from preftune.pairs.rules.budget import truncation
 from preftune.pairs.rules.pair import SAMPLED
@@ -74,7 +76,18 @@ def read_places(path: Path, places: Iterable[Place]) -> Iterator[tuple[Place, Pr
     with path.open("rb") as file:
         for place in sorted(places, key=lambda place: place.offset):
             file.seek(place.offset)
-            yield place, together.read(decode(file.read(place.length).removeprefix(BOM)))
+            raw = file.read(place.length)
+            row = read_plain(raw)
+            yield place, row.pair() if row else _read_with_care(path, raw)
+
+
+def _read_with_care(path: Path, raw: bytes) -> PreferencePair:
+    try:
+        return together.read(decode(raw.removesuffix(b"\n").removeprefix(BOM)))
+    except (Unreadable, LookupError, TypeError) as error:
+        raise DataError(
+            f"{path}: expected the pairs that were just read, found others; it changes: copy it first"
+        ) from error
 
 
 def join(parts: Sequence[Survey]) -> Survey:
@@ -135,7 +148,7 @@ def _measure(pair: PreferencePair, known: Array | None, counting: Budget | None)
     return _Measure(
         prompts=fingerprints(pair)[0],
         signatures=similar.signature(asked),
-        overlapping=known is not None and bool(np.isin(similar.grams(asked), known).any()),
+        overlapping=known is not None and similar.shares_grams(asked, known),
         turns=len(pair.prompt),
         prompt_characters=sum(len(message_text(message)) for message in pair.prompt),
         chosen_characters=len(chosen),
@@ -149,7 +162,8 @@ def _measure(pair: PreferencePair, known: Array | None, counting: Budget | None)
 
 def _tokens(pair: PreferencePair, counting: Budget) -> int:
     """Return the tokens that one epoch trains on: the context once with each answer."""
-    return 2 * sum(map(counting.message, pair.prompt)) + counting.message(pair.chosen) + counting.message(pair.rejected)
+    context = sum(map(counting.message, pair.prompt)) + counting.tools(pair.tools)
+    return 2 * context + counting.message(pair.chosen) + counting.message(pair.rejected)
 
 
 def _echoes(pair: PreferencePair) -> bool:

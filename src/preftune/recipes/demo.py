@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -17,16 +15,15 @@ from preftune.api.models import MetricRow
 from preftune.client.clients import Client
 from preftune.errors import ConfigError, DataError
 from preftune.local.serve import LocalServer
-from preftune.pairs import PreferencePair, Report, check, convert, read
+from preftune.pairs import Report, check, convert, scan, split
 from preftune.pairs.finding import SEVERITIES
-from preftune.pairs.formats import together
 from preftune.recipes.sft_then_dpo import sft_then_dpo
 
 MODEL = "Qwen/Qwen3-8B"  # what a user would name; the local server says that its own engine stands in
 SFT_FIELDS: JobFields = {"n_epochs": 4}
 DPO_FIELDS: JobFields = {"n_epochs": 3, "n_evals": 12, "learning_rate": 5e-6, "dpo_beta": 0.1}
-_HELD_OUT = 0.2  # share of the prompts of a user's file that is kept for evaluation
-_FEWEST = 10  # pairs; with fewer there is nothing to hold out
+_SHARE = 0.2  # of the pairs of a user's file that is kept for evaluation
+_FEWEST = 10  # prompts; with fewer there is nothing to hold out
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Demo:
 
 
 def run_demo(data: Path | None = None, *, out: Path, on_row: Callable[[str, MetricRow], None] | None = None) -> Demo:
-    """Run the demo on its own data, or on a user's file of which a fifth of the prompts is held out.
+    """Run the demo on its own data, or on a user's file of which a fifth, by prompts, is held out.
 
     The adapter is unpacked into `out`. Raises DataError when the file is unfit or too small.
     """
@@ -88,7 +85,7 @@ def run_demo(data: Path | None = None, *, out: Path, on_row: Callable[[str, Metr
             report = check(train)
         else:
             pairs_file, report = _checked(data, scratch)
-            train, held_out = _split(pairs_file, scratch)
+            train, held_out = _held_out(pairs_file, scratch)
         with LocalServer() as server, Client(base_url=server.url, api_key=server.api_key) as client:
             done = sft_then_dpo(
                 client, train, model=MODEL, sft=SFT_FIELDS, dpo=DPO_FIELDS, validation=held_out, on_row=take
@@ -129,23 +126,10 @@ def _checked(data: Path, scratch: Path) -> tuple[Path, Report]:
     return data, report
 
 
-def _split(data: Path, scratch: Path) -> tuple[Path, Path]:
+def _held_out(data: Path, scratch: Path) -> tuple[Path, Path]:
     """Return a user's pairs in two files, no prompt on both sides; the same prompts every time."""
-    pairs = list(read(data))
-    ranked = sorted({_rank(pair) for pair in pairs})
-    if len(ranked) < _FEWEST:
-        raise DataError(f"{data}: expected at least {_FEWEST} different prompts, found {len(ranked)}; add pairs")
-    border = ranked[round(_HELD_OUT * len(ranked))]
-    train, held_out = scratch / f"{data.stem}.train.jsonl", scratch / f"{data.stem}.heldout.jsonl"
-    _write(train, (pair for pair in pairs if _rank(pair) >= border))
-    _write(held_out, (pair for pair in pairs if _rank(pair) < border))
-    return train, held_out
-
-
-def _rank(pair: PreferencePair) -> str:
-    return sha256(repr(pair.prompt).encode()).hexdigest()
-
-
-def _write(path: Path, pairs: Iterable[PreferencePair]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(json.dumps(together.write(pair), ensure_ascii=False) + "\n" for pair in pairs)
+    prompts = len(set(scan(data, sample=0).prompts))
+    if prompts < _FEWEST:
+        raise DataError(f"{data.name}: expected at least {_FEWEST} different prompts, found {prompts}; add pairs")
+    done = split(data, scratch / f"{data.stem}.train.jsonl", scratch / f"{data.stem}.heldout.jsonl", fraction=_SHARE)
+    return done.train, done.validation

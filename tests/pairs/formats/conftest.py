@@ -1,6 +1,6 @@
 import pytest
 
-from preftune.pairs.formats import LAYOUTS
+from preftune.pairs.formats.table import LAYOUTS
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import re
 import pytest
 
 from preftune.pairs import PreferencePair
-from preftune.pairs.formats import LAYOUTS
 from preftune.pairs.formats.layout import Tie, Unfit, Unrated
+from preftune.pairs.formats.table import LAYOUTS
 
 USER = {"role": "user", "content": "Q?"}
 CHOSEN, REJECTED = {"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preftune.pairs import PreferencePair
-from preftune.pairs.formats import LAYOUTS, layout_of
 from preftune.pairs.formats.layout import CLASSED, SCORED, Ranking, Tie, Unfit, Unrated
 from preftune.pairs.formats.pairing import PAIRINGS
 from preftune.pairs.formats.reading import Choices, Reading
+from preftune.pairs.formats.table import LAYOUTS, layout_of
 
 PROMPT = [{"role": "user", "content": "Name a prime number."}]
 CHOSEN, REJECTED = {"role": "assistant", "content": "7"}, {"role": "assistant", "content": "9"}

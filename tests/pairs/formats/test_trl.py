@@ -171,6 +171,20 @@ def test_equal_scores_are_a_tie_and_a_missing_one_is_no_rating():
         trl.SCORED_LAYOUT.read(SCORED | {"score_chosen": 4, "score_rejected": None})
 
 
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ("score_chosen", "score_rejected"),
+        ("chosen_score", "rejected_score"),
+        ("chosen_rating", "rejected_rating"),
+        ("chosen-rating", "rejected-rating"),
+    ],
+)
+def test_a_rejected_answer_of_the_higher_score_is_unfit(better, worse):
+    with pytest.raises(Unfit, match=f"^{better} is 3.5, less than {worse}, 4; expected the better first$"):
+        trl.SCORED_LAYOUT.read(SCORED | {better: 3.5, worse: 4})
+
+
 def test_write_is_conversational_and_lost_names_what_it_leaves_out():
     pair = PreferencePair([USER], CHOSEN, REJECTED, TOOLS, parallel_tool_calls=True, weight=2.0, meta={"id": 1})
     row = {"prompt": [USER], "chosen": [CHOSEN], "rejected": [REJECTED]}

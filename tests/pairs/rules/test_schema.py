@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preftune.pairs import Finding, check
+from preftune.pairs.formats.table import LAYOUTS
 from preftune.pairs.rules import schema
 from preftune.pairs.rules.schema import check_row
 
@@ -70,37 +71,74 @@ def said(rule, severity, path, message, hint, *, fixable=False):
 @pytest.fixture
 def findings(write_rows):
     """Return what check says of a good row followed by the given one."""
-    return lambda bad: check(write_rows(row(user("Before?")), bad)).findings
+    return lambda bad: check(write_rows(row(user("Before?")), bad), sample=0).findings
 
 
 ALL_KEYS = "each row needs input, preferred_output, non_preferred_output"
 UNKNOWN_KEY = "remove it: the hosted side may refuse unknown keys"
-FOREIGN = "a preference file holds preference rows alone"
+SUPERVISED = "it has one answer and nothing to prefer it to; a preference file holds preference rows alone"
 ROLES = "it must be one of system, user, assistant, tool"
 TEXT = "it must be text or content parts"
 ONE = "it must be a list of exactly one message"
 EMPTY = "drop the pair, or write the answer"
+DECLARE = 'write {"type": "function", "function": {"name": ..., "parameters": ...}}'
 
 
-def mend(source):
-    return f"convert the file: preftune.convert(source, target, source={source!r})"
+def test_mixed_names_the_command_that_converts_a_row_of_any_known_layout():
+    rows = [(layout, row) for layout in LAYOUTS for row in layout.example if layout.name != "together"]
+    told = [(layout.name, [(problem.rule, problem.hint) for problem in check_row(row)]) for layout, row in rows]
+    assert told == [
+        (layout.name, [("mixed", f"convert the file: preftune convert FILE pairs.jsonl --from {layout.name}")])
+        for layout, _ in rows
+    ]
 
 
 @pytest.mark.parametrize(
-    ("bad", "format_name", "hint"),
+    ("bad", "title", "name"),
     [
-        ({"prompt": "p", "chosen": "a", "rejected": "b"}, "TRL", mend("trl")),
-        ({"conversations": [], "chosen": {}, "rejected": {}}, "ShareGPT ranking", mend("sharegpt")),
-        ({"chosen": [], "rejected": [], "score": 1}, "TRL without a prompt", mend("trl")),
-        ({"input": "i", "output_1": "a", "output_2": "b", "label": 1}, "LLMBar", mend("llmbar")),
-        ({"messages": [user(), assistant()]}, "supervised (messages)", FOREIGN),
-        ({"prompt": "p", "completion": "c"}, "supervised (prompt and completion)", FOREIGN),
-        ({"text": "t"}, "supervised (text)", FOREIGN),
+        (
+            {"prompt": "p", "chosen": "a", "rejected": "b"},
+            "TRL, OpenRLHF, NeMo-RL binary, Axolotl implicit",
+            "trl",
+        ),
+        ({"input": "i", "output_1": "a", "output_2": "b", "label": 1}, "LLMBar", "llmbar"),
+        (
+            {"conversations": [], "chosen": {}, "rejected": {}},
+            "ShareGPT ranking (LLaMA-Factory, MedicalGPT)",
+            "sharegpt",
+        ),
     ],
 )
-def test_mixed_names_the_format_of_a_foreign_row_and_the_command_that_mends_it(findings, bad, format_name, hint):
-    message = f"the row is in the {format_name} format; it must be a preference row"
+def test_mixed_says_which_format_a_foreign_row_is_in(findings, bad, title, name):
+    hint = f"convert the file: preftune convert FILE pairs.jsonl --from {name}"
+    message = f"the row is in the format {title}; it must be a preference row"
     assert findings(bad) == [refused("mixed", "", message, hint)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "name"),
+    [
+        ({"messages": [user(), assistant()]}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"prompt": "p", "completion": "c"}, "prompt and completion"),
+        ({"text": "t"}, "text"),
+    ],
+)
+def test_mixed_names_the_format_of_a_supervised_row_which_nothing_converts(findings, bad, name):
+    message = f"the row is a supervised row ({name}); it must be a preference row"
+    assert findings(bad) == [refused("mixed", "", message, SUPERVISED)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "rules"),
+    [
+        ({"preferred_output": [assistant()], "chosen": "a", "rejected": "b"}, ["keys"] * 4),
+        ({"input": {"messages": [user()]}, "text": "t"}, ["keys"] * 3),
+        ({"prompt": "p"}, ["keys"] * 4),
+    ],
+)
+def test_mixed_is_silent_where_a_row_is_a_preference_row_in_part(bad, rules):
+    assert [problem.rule for problem in check_row(bad)] == rules
 
 
 @pytest.mark.parametrize("key", ["input", "preferred_output", "non_preferred_output"])
@@ -114,9 +152,60 @@ def test_keys_finds_every_key_missing_from_an_empty_row(findings):
 
 
 def test_keys_warns_of_unknown_keys_one_by_one(findings):
+    message = "'score_1' is no key of a preference row"
     assert findings(row(score_1=1, score_2=2)) == [
-        said("keys", "warning", key, f"'{key}' is no key of a preference row", UNKNOWN_KEY, fixable=True)
-        for key in ("score_1", "score_2")
+        Finding("keys", "warning", 2, (2,), "", message, UNKNOWN_KEY, fixable=True, refused=False)
+    ]
+
+
+@pytest.mark.parametrize("missing", ["input", "preferred_output", "non_preferred_output"])
+def test_keys_that_are_unknown_cannot_be_removed_where_one_of_the_three_is_missing(missing):
+    """The unknown key may be the missing one, misspelt."""
+    told = [(problem.path, problem.fixable) for problem in check_row(without(missing, extra=1))]
+    assert told == [(missing, False), ("", False)]
+
+
+@pytest.mark.parametrize(
+    ("missing", "written"),
+    [
+        ("input", "inputs"),
+        ("input", "inptu"),
+        ("preferred_output", "prefered_output"),
+        ("preferred_output", "preferred"),
+        ("preferred_output", "preferred_outputs"),
+        ("non_preferred_output", "non_prefered_output"),
+        ("non_preferred_output", "nonpreferred_output"),
+    ],
+)
+def test_keys_names_the_key_that_a_missing_one_may_be_written_as(missing, written):
+    first, unknown = check_row(without(missing, **{written: 1}))
+    assert (first.path, first.message, first.hint) == (missing, f"{missing} is missing", f"rename '{written}'")
+    assert unknown.message == f"'{written}' is no key of a preference row"
+
+
+@pytest.mark.parametrize(
+    ("missing", "written"),
+    [
+        ("preferred_output", "rejected_output"),  # as near in its letters as a misspelling, and the other answer
+        ("preferred_output", "unpreferred_output"),
+        ("preferred_output", "non_prefered_output"),
+        ("non_preferred_output", "prefered_output"),
+        ("input", "output"),
+        ("input", "i"),
+        ("input", ""),
+    ],
+)
+def test_keys_takes_no_key_for_a_missing_one_that_may_be_the_other_answer(missing, written):
+    problem = next(check_row(without(missing, **{written: 1})))
+    assert (problem.path, problem.hint) == (missing, ALL_KEYS)
+
+
+@pytest.mark.parametrize("name", ["functions", "Tools", "weight", "", "k" * 1000])
+def test_keys_warns_of_keys_in_input_that_it_does_not_have(findings, name):
+    shown = repr(name) if len(name) < 60 else f"'{'k' * 56}..."
+    message = f"{shown} is no key of input; expected messages, tools, parallel_tool_calls"
+    assert findings(row(given={name: 1})) == [
+        said("keys", "warning", "input", message, "remove it, or move it where it belongs")
     ]
 
 
@@ -129,7 +218,6 @@ def test_keys_shortens_an_endless_key(findings):
     ("bad", "path", "message", "hint"),
     [
         (replaced(input=None), "input", "input is null; it must be an object", 'write {"messages": [...]}'),
-        (replaced(input=[user()]), "input", "input is a list; it must be an object", 'write {"messages": [...]}'),
         (replaced(input="Hi"), "input", "input is text; it must be an object", 'write {"messages": [...]}'),
         *(
             (
@@ -161,8 +249,8 @@ def test_keys_shortens_an_endless_key(findings):
             )
             for message, found in [
                 ({"content": "Hi"}, "missing"), ({"role": "human", "content": "Hi"}, "'human'"),
-                ({"role": None, "content": "Hi"}, "None"), ({"role": ["user"], "content": "Hi"}, "['user']"),
-                ({"role": {"r": 1}, "content": "Hi"}, "{'r': 1}"), ({"role": 7, "content": "Hi"}, "7"),
+                ({"role": None, "content": "Hi"}, "null"), ({"role": ["user"], "content": "Hi"}, '["user"]'),
+                ({"role": {"r": 1}, "content": "Hi"}, '{"r": 1}'), ({"role": 7, "content": "Hi"}, "7"),
                 ({"role": "x" * 1000, "content": "Hi"}, f"'{'x' * 56}..."),
             ]
         ),
@@ -180,6 +268,8 @@ def test_keys_shortens_an_endless_key(findings):
                 (user([{"text": "Hi"}]), "a list that is not all content parts"),
                 (user([{"type": ["text"], "text": "Hi"}]), "a list that is not all content parts"),
                 (user([{"type": "text"}]), "a list that is not all content parts"),
+                (user([{"type": "video"}]), "a list that is not all content parts"),
+                (user([*text("Hi"), {"type": "image", "text": "cat"}]), "a list that is not all content parts"),
                 (user([{"type": "text", "text": 5}]), "a list that is not all content parts"),
                 ({"role": "user", "tool_calls": [call()]}, "missing"),
             ]
@@ -221,6 +311,13 @@ def test_input_finds(findings, bad, path, message, hint):
     assert findings(bad) == [refused("input", path, message, hint)]
 
 
+def test_input_that_is_a_list_of_messages_can_be_mended(findings):
+    message, hint = "input is a list; it must be an object", 'write {"messages": [...]}'
+    assert findings(replaced(input=[user()])) == [
+        Finding("input", "error", 1, (2,), "input", message, hint, fixable=True, refused=True)
+    ]
+
+
 def test_input_finds_a_user_message_with_tool_calls_in_place_of_content(findings):
     message = {"role": "user", "tool_calls": [call()]}
     path = "input.messages[0].content"
@@ -235,7 +332,6 @@ def test_input_finds_a_user_message_with_tool_calls_in_place_of_content(findings
         row(system(), user(), assistant(), user()),
         row(user("")),
         row(user(text("Hi", "there"))),
-        row(user([{"type": "video"}])),
         row(user(), assistant(None, tool_calls=[call()]), tool(), tool(), given={"tools": TOOLS}),
         row(user(), {"role": "assistant", "tool_calls": [call()]}, tool(), given={"tools": TOOLS}),
         row(user(), assistant(), tool()),
@@ -284,8 +380,8 @@ def test_assistant_first_is_silent_where_the_user_speaks_first(findings):
             ([answer], "[0].role", f"[0].role is {found}; it must be 'assistant'", "both outputs are answers")
             for answer, found in [
                 (user("Paris."), "'user'"), ({"content": "Paris."}, "missing"), (tool(), "'tool'"),
-                ({"role": ["assistant"], "content": "Paris."}, "['assistant']"),
-                ({"role": ["x" * 1000], "content": "Paris."}, f"['{'x' * 55}..."),
+                ({"role": ["assistant"], "content": "Paris."}, '["assistant"]'),
+                ({"role": ["x" * 1000], "content": "Paris."}, f'["{"x" * 55}...'),
             ]
         ),
         *(
@@ -314,6 +410,9 @@ def test_output_finds(findings, key, answers, place, message, hint):
         row(chosen=assistant("", tool_calls=[call()]), given={"tools": TOOLS}),
         row(chosen={"role": "assistant", "tool_calls": [call()]}, given={"tools": TOOLS}),
         row(chosen=assistant(tool_calls=None)),
+        row(chosen=assistant("Let me look.", tool_calls=[call()]), given={"tools": TOOLS}),
+        row(chosen=assistant(text("Let me look."), tool_calls=[call()]), given={"tools": TOOLS}),
+        row(chosen=assistant(" \n", tool_calls=[call()]), given={"tools": TOOLS}),
         row(chosen=assistant(text("", "Paris."))),
     ],
 )
@@ -322,10 +421,21 @@ def test_output_takes(findings, good):
 
 
 @pytest.mark.parametrize(
+    ("content", "found"),
+    [(5, "a number"), ({"a": 1}, "an object"), ([], "a list that is not all content parts"), (False, "a boolean")],
+)
+def test_output_finds_content_beside_tool_calls_that_is_no_content(findings, content, found):
+    path = "preferred_output[0].content"
+    assert findings(row(chosen=assistant(content, tool_calls=[call()]), given={"tools": TOOLS})) == [
+        refused("output", path, f"{path} is {found}; {TEXT}", "write the message's text")
+    ]
+
+
+@pytest.mark.parametrize(
     ("weight", "shown"),
     [
-        (2, "2"), (0.5, "0.5"), (-1, "-1"), (True, "True"), (False, "False"), ("1", "'1'"), (None, "None"),
-        ([], "[]"), ({"a": []}, "{'a': []}"), (10**400, "1" + "0" * 56 + "..."),
+        (2, "2"), (0.5, "0.5"), (-1, "-1"), (True, "true"), (False, "false"), ("1", "'1'"), (None, "null"),
+        ([], "[]"), ({"a": []}, '{"a": []}'), (10**400, "1" + "0" * 56 + "..."),
     ],
 )  # fmt: skip
 def test_weights_finds_a_message_weight_other_than_0_or_1(findings, weight, shown):
@@ -338,7 +448,7 @@ def test_weights_finds_a_message_weight_other_than_0_or_1(findings, weight, show
 @pytest.mark.parametrize(
     ("weight", "shown"),
     [
-        (-0.5, "-0.5"), (True, "True"), ("1", "'1'"), (None, "None"), ([], "[]"),
+        (-0.5, "-0.5"), (True, "true"), ("1", "'1'"), (None, "null"), ([], "[]"),
         (10**400, "1" + "0" * 56 + "..."), (-(10**400), "-1" + "0" * 55 + "..."),
     ],
 )  # fmt: skip
@@ -367,9 +477,35 @@ def test_weights_takes(findings, good):
     assert findings(good) == []
 
 
-def test_tools_finds_tools_outside_input(findings):
-    assert findings(row(tools=TOOLS)) == [
-        refused("tools", "tools", "tools stands beside input; it must stand inside", "move it to input.tools")
+@pytest.mark.parametrize(
+    ("bad", "fixable"),
+    [(row(tools=TOOLS), True), (row(tools=None), True), (row(given={"tools": TOOLS}, tools=TOOLS), False)],
+)
+def test_tools_finds_tools_outside_input_and_can_move_them_where_there_are_none_inside(findings, bad, fixable):
+    message, hint = "tools stands beside input; it must stand inside", "move it to input.tools"
+    assert findings(bad) == [Finding("tools", "error", 1, (2,), "tools", message, hint, fixable=fixable, refused=True)]
+
+
+def test_tools_cannot_be_moved_into_an_input_that_is_no_object():
+    assert [(p.rule, p.fixable) for p in check_row(replaced(input="Hi", tools=TOOLS))] == [
+        ("input", False), ("tools", False),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [1, None, "weather", [], {}, {"name": "weather"}, {"function": 1}, {"function": {}}, {"function": {"name": ["x"]}}],
+)
+def test_tools_finds_an_entry_that_declares_no_function_by_name(findings, bad):
+    message = "input.tools[1] declares no function by name; no call can name it"
+    assert findings(row(given={"tools": [*TOOLS, bad]})) == [said("tools", "error", "input.tools[1]", message, DECLARE)]
+
+
+@pytest.mark.parametrize(("value", "shown"), [(None, "null"), (1, "1"), ("true", "'true'"), ([], "[]")])
+def test_tools_finds_parallel_tool_calls_that_is_neither_true_nor_false(findings, value, shown):
+    path = "input.parallel_tool_calls"
+    assert findings(row(given={"parallel_tool_calls": value})) == [
+        said("tools", "error", path, f"{path} is {shown}; it must be true or false", "write one of them")
     ]
 
 
@@ -384,7 +520,7 @@ def test_tools_finds_a_declaration_that_is_no_list(findings, declared, found):
 
 
 @pytest.mark.parametrize(
-    "declared", [None, [], [1, None, "x"], [{"function": 1}], [{"function": {"name": ["weather"]}}]]
+    "declared", [None, [], [{"function": {"name": "Weather"}}], [{"function": {"name": "weather "}}]]
 )
 def test_tools_finds_a_call_of_a_tool_that_is_not_declared(findings, declared):
     path = "preferred_output[0].tool_calls[0]"
@@ -395,7 +531,7 @@ def test_tools_finds_a_call_of_a_tool_that_is_not_declared(findings, declared):
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"), [(None, "None"), (["weather"], "['weather']"), ("x" * 99, f"'{'x' * 56}...")]
+    ("name", "shown"), [(None, "null"), (["weather"], '["weather"]'), ("x" * 99, f"'{'x' * 56}...")]
 )
 def test_tools_finds_a_call_whose_name_is_odd(findings, name, shown):
     path = "input.messages[1].tool_calls[0]"
@@ -413,12 +549,24 @@ def test_tools_finds_a_call_without_a_function(findings, bad):
     ]
 
 
-@pytest.mark.parametrize("arguments", ["", "{", "city=Rome", "[" * 100_000, "9" * 5000])
-def test_tools_finds_arguments_that_are_not_json(findings, arguments):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "", "{", "city=Rome", "[" * 100_000, "9" * 5000, "[]", "null", '"Rome"', "1", '{"a": NaN}', '{"a": 1e999}',
+        '{"a": 1, "a": 2}', '{"a": 1} {}', None, 1, [], ["city"], True,
+    ],
+)  # fmt: skip
+def test_tools_finds_arguments_that_are_no_json_object(findings, arguments):
     path = "preferred_output[0].tool_calls[0].function.arguments"
     assert findings(row(chosen=assistant(None, tool_calls=[call(arguments=arguments)]), given={"tools": TOOLS})) == [
-        refused("tools", path, f"{path} is not JSON", "write the arguments as a JSON object in text")
+        refused("tools", path, f"{path} is no JSON object", "write the arguments as a JSON object in text")
     ]
+
+
+def test_tools_finds_arguments_with_half_a_character_in_a_row_that_no_file_held():
+    chosen = assistant(None, tool_calls=[call(arguments='{"city": "\ud800"}')])
+    (problem,) = check_row(row(chosen=chosen, given={"tools": TOOLS}))
+    assert problem.message == "preferred_output[0].tool_calls[0].function.arguments is no JSON object"
 
 
 @pytest.mark.parametrize(
@@ -437,7 +585,9 @@ def test_tools_finds_calls_that_are_no_list(findings, calls, found):
     [
         row(given={"tools": TOOLS}),
         row(given={"tools": None}),
-        row(user(), assistant(None, tool_calls=[call(), call()]), tool(), given={"tools": [1, *TOOLS]}),
+        row(given={"tools": []}),
+        row(given={"tools": TOOLS, "parallel_tool_calls": True}),
+        row(user(), assistant(None, tool_calls=[call(), call()]), tool(), given={"tools": TOOLS * 2}),
         row(chosen=assistant(None, tool_calls=[call(arguments={"city": "Rome"})]), given={"tools": TOOLS}),
         row(chosen=assistant(None, tool_calls=[{"function": {"name": "weather"}}]), given={"tools": TOOLS}),
     ],
@@ -547,7 +697,7 @@ def test_several_faults_of_one_row_are_all_told_once(findings):
         ("weights", "error", "input.messages[1].weight", 1),
         ("weights", "error", "weight", 1),
         ("tools", "error", "tools", 1),
-        ("keys", "warning", "score", 1),
+        ("keys", "warning", "", 1),
     ]
 
 

@@ -69,6 +69,8 @@ def _read_scored(row: Row) -> PreferencePair:
         raise Unrated
     if scores[0] == scores[1]:
         raise Tie(f"{better} and {worse} are both {shown(scores[0])}")
+    if scores[0] is not None and scores[1] is not None and scores[0] < scores[1]:
+        raise Unfit(f"{better} is {shown(scores[0])}, less than {worse}, {shown(scores[1])}; expected the better first")
     meta = {_NAMES.get(key, key): value for key, value in pair.meta.items() if key not in (better, worse)}
     meta |= {"score_chosen": scores[0], "score_rejected": scores[1]}
     return replace(pair, meta=meta)

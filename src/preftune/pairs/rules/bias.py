@@ -7,7 +7,7 @@ length), Zhang et al. 2024 (arXiv 2409.11704, format: under one per cent of bias
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import sqrt
+from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-ENOUGH = 100  # pairs below which a share says little
 OFF_BALANCE, BEYOND_CHANCE = 0.10, 3.0  # from one half; standard errors
 OVERWHELMING = 0.80
 GUESSABLE = 0.70  # accuracy of the probe
@@ -32,18 +31,9 @@ _FOLDS, _STEPS, _RIDGE = 5, 20, 1.0  # of the probe
 
 
 def whole_set(survey: Survey) -> Iterator[Problem]:
-    """Yield what all these rules find."""
-    yield from few_pairs(survey)
-    if len(survey) >= ENOUGH:
-        for rule in (length_bias, format_bias, shortcut, side_constant, cut_off, echo):
-            yield from rule(survey)
-
-
-def few_pairs(survey: Survey) -> Iterator[Problem]:
-    """Find a set too small to train on, or to say anything about as a whole."""
-    if len(survey) < ENOUGH:
-        message = f"the file has {len(survey)} pairs; under {ENOUGH} are few, and the rules on the whole set are silent"
-        yield Problem("size", "warning", "", message, "collect more pairs before you pay for a run")
+    """Yield what all these rules find in a survey of enough pairs."""
+    for rule in (length_bias, format_bias, shortcut, side_constant, cut_off, echo):
+        yield from rule(survey)
 
 
 def length_bias(survey: Survey) -> Iterator[Problem]:
@@ -99,7 +89,7 @@ def side_constant(survey: Survey) -> Iterator[Problem]:
                 part = _share(own, constant)
                 message = f"the same {len(constant)} characters or more {place[:-1]} {part:.0%} of the {name} answers"
                 hint = "cut them off, or give them to both sides: they give the label away"
-                yield Problem("side-constant", "warning", name, message, hint)
+                yield Problem("side-constant", "warning", f"{name} {place}", message, hint)
 
 
 def cut_off(survey: Survey) -> Iterator[Problem]:
@@ -174,7 +164,7 @@ def _cheap(survey: Survey) -> Array:
 
 def _shared_prefix(ordered: list[str]) -> str:
     """Return the longest prefix, of 12 characters or more, that 95 % of the sorted texts share; it may be empty."""
-    wanted = int(SIDE_SHARE * len(ordered)) + (SIDE_SHARE * len(ordered) % 1 > 0)
+    wanted = ceil(SIDE_SHARE * len(ordered))
     windows = (shared_prefix(ordered[at], ordered[at + wanted - 1]) for at in range(len(ordered) - wanted + 1))
     longest = max(windows, key=len)
     return longest if len(longest) >= SIDE_LENGTH else ""

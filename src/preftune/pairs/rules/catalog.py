@@ -12,6 +12,16 @@ from typing import Any, Literal, TypeAlias
 
 Sees: TypeAlias = Literal["every line", "the sample", "the sample as a whole"]
 _SET = 200  # pairs of an example for a rule on the set
+_QUALITIES = (
+    "amber", "brave", "calm", "dusty", "early", "faint", "gentle", "hollow", "icy", "jolly", "keen", "lonely", "modest",
+    "narrow", "odd", "pale", "quiet",
+)  # fmt: skip
+_THINGS = (
+    "anchor", "bridge", "candle", "door", "engine", "ferry", "garden", "harbour", "island", "jacket", "kettle",
+    "lantern", "mirror", "needle", "orchard", "pencil", "quarry", "river", "saddle", "ticket", "umbrella", "violin",
+    "window",
+)  # fmt: skip
+_DOES = ("follows", "hides", "carries", "meets", "paints")
 
 
 @dataclass(frozen=True)
@@ -45,20 +55,23 @@ def _row(**changes: Any) -> bytes:
     return json.dumps({key: value for key, value in row.items() if value is not None}, ensure_ascii=False).encode()
 
 
-def _set(
-    chosen: Callable[[int], str], rejected: Callable[[int], str], prompt: str = "Question number {}?"
-) -> tuple[bytes, ...]:
+def _set(chosen: Callable[[int], str], rejected: Callable[[int], str]) -> tuple[bytes, ...]:
     """Return the lines of a set, the answers made from the number of the pair."""
-    return tuple(pair_line(f"{_word(n)} {prompt.format(n)}", chosen(n), rejected(n)) for n in range(_SET))
+    return tuple(pair_line(f"What does {_thing(n)} do?", chosen(n), rejected(n)) for n in range(_SET))
 
 
-def _word(number: int) -> str:
-    """Return a word of its own for each number, so that texts made from it are not alike."""
-    return "".join(chr(97 + (number * step) % 26) * 3 for step in (1, 3, 7, 11, 17, 23)) + f" {number * 7919:x}"
+def _thing(number: int) -> str:
+    """Return a thing of its own for each number below 391."""
+    return f"the {_QUALITIES[number % len(_QUALITIES)]} {_THINGS[number % len(_THINGS)]}"
 
 
-def _said(number: int, words: int = 12) -> str:
-    return " ".join(_word(number * 31 + at) for at in range(words)) + "."
+def _said(number: int, sentences: int = 2) -> str:
+    """Return sentences that no other number shares, but for a word here and there."""
+    told = (
+        f"{_thing(number * 31 + at * 7)} {_DOES[(number + at) % len(_DOES)]} {_thing(number * 13 + at * 5 + 2)}."
+        for at in range(sentences)
+    )
+    return " ".join(sentence.capitalize() for sentence in told)
 
 
 _CALL = {"role": "assistant", "tool_calls": [{"function": {"name": "search", "arguments": "{}"}}]}
@@ -67,7 +80,7 @@ _IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png
 RULES: tuple[Rule, ...] = (
     Rule(
         "encoding", "line", "every line",
-        "Bytes that are not UTF-8, a byte-order mark, NUL bytes, escapes of half a character.",
+        "Bytes that are not UTF-8, a byte-order mark, NUL bytes, escapes of half a character (lone surrogates).",
         (pair_line(chosen="caf").replace(b"caf", b"caf\xe9"),),
     ),
     Rule(
@@ -80,7 +93,8 @@ RULES: tuple[Rule, ...] = (
     Rule("empty-file", "line", "every line", "A file without any row.", (b"",)),
     Rule(
         "size", "line", "every line",
-        "A file larger than 50.1 GiB, which the hosted side refuses; a set of fewer than 100 pairs.", (pair_line(),),
+        "A file larger than 50.1 GiB, which the hosted side refuses; with a sample, a set of fewer than 100 pairs.",
+        (pair_line(),),
     ),
     Rule(
         "mixed", "schema", "every line", "A row of another format, with the command that converts it.",
@@ -141,19 +155,19 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "leakage", "repeats", "every line",
         "With a validation file: a prompt that stands in both (an error); on the sample, prompts that are nearly the "
-        "same or share 13 words in a row, in more than 1 % of them.",
+        "same or share 13 words in a row, in more than 1 % of them. Rows of that file that hold no pair are told of.",
         (pair_line(),), validation=(pair_line(chosen="Two."),),
     ),
     Rule(
         "near-identical", "pair", "the sample",
-        "Answers whose word 5-grams are the same to more than 0.9 (Jaccard), or whose words are, when they are fewer.",
-        (pair_line(chosen=_said(1, 80) + " Yes.", rejected=_said(1, 80) + " No."),),
+        "Answers of 5 words or more whose word 5-grams are the same to more than 0.9 (Jaccard).",
+        (pair_line(chosen=f"{_said(1, 12)} Yes.", rejected=f"{_said(1, 12)} No."),),
     ),
     Rule(
         "truncation", "budget", "the sample",
         "A side whose context and answer have more tokens than its budget; with a tokenizer, an error where the cut "
         "leaves nothing of an answer, or both answers the same.",
-        (pair_line(chosen=_said(1, 400)),), {"tokens_per_side": 512},
+        (pair_line(chosen=_said(1, 8)),), {"tokens_per_side": 64},
     ),
     Rule(
         "template", "pair", "the sample", "The markers of a chat template inside a message.",
@@ -170,28 +184,31 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "near-duplicate-prompts", "similar", "the sample as a whole",
         "Prompts that are nearly the same as another one (MinHash, Jaccard 0.8), in more than 1 % of them.",
-        tuple(pair_line(f"{_said(n // 2, 20)} Variant {n % 2}.", _said(n), _said(n + 999)) for n in range(_SET)),
+        tuple(
+            pair_line(f"Who is right? {_said(n // 2, 3)} {n % 2 + 1}", _said(n, 1), _said(n + 999, 1))
+            for n in range(_SET)
+        ),
     ),
     Rule(
         "length-bias", "bias", "the sample as a whole",
         "The chosen answer is the longer (or the shorter) one in more than 60 % of pairs, and not by chance.",
-        _set(lambda n: _said(n, 20), lambda n: _said(n + 999, 10)),
+        _set(lambda n: _said(n, 3), lambda n: _said(n + 999)),
     ),
     Rule(
         "format-bias", "bias", "the sample as a whole",
-        "Where one answer has a list, bold text, code, an emoji, a link, an exclamation mark, a refusing or an "
-        "affirming opener, it is the same side in more than 60 % of pairs, and not by chance.",
-        _set(lambda n: _said(n, 10 + n % 5).replace(".", "!"), lambda n: _said(n + 999, 10 + (n + 2) % 5)),
+        "Where one answer has markdown, a list, bold text, code, an emoji, a link, an exclamation mark, a refusing or "
+        "an affirming opener, it is the same side in more than 60 % of pairs, and not by chance.",
+        _set(lambda n: _said(n).replace(".", "!"), lambda n: _said(n + 999)),
     ),
     Rule(
         "shortcut", "bias", "the sample as a whole",
         "A logistic probe on length and form alone guesses more than 70 % of held-out pairs.",
-        _set(lambda n: _said(n, 20), lambda n: _said(n + 999, 10)),
+        _set(lambda n: _said(n, 3), lambda n: _said(n + 999)),
     ),
     Rule(
         "side-constant", "bias", "the sample as a whole",
         "12 characters or more that begin or end 95 % of one side's answers and under 50 % of the other's.",
-        _set(lambda n: f"As a careful assistant: {_said(n)}", lambda n: _said(n + 999, 16)),
+        _set(lambda n: f"As a careful assistant: {_said(n)}", lambda n: _said(n + 999, 2 + n % 2)),
     ),
     Rule(
         "cut-off", "bias", "the sample as a whole",
@@ -200,6 +217,6 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "echo", "bias", "the sample as a whole", "The prompt's text begins an answer, in more than half the rows.",
-        _set(lambda n: f"{_word(n)} Question number {n}? {_said(n)}", lambda n: _said(n + 999, 15)),
+        _set(lambda n: f"What does {_thing(n)} do? {_said(n)}", lambda n: _said(n + 999, 2 + n % 2)),
     ),
 )  # fmt: skip

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from preftune.pairs.finding import Problem
+from preftune.pairs.finding import Problem, plural
 from preftune.pairs.jsonl import BOM, Unreadable
 
+ENOUGH = 100  # pairs under which a share says little
 MAX_FILE_BYTES = int(50.1 * 2**30)  # the official client's constant; the documentation's figures differ
 _HEAD = 2**16  # bytes of a file's beginning that tell what it is
-_MAGIC = {  # what a file of another kind begins with
-    b"\x1f\x8b": ("gzip-compressed", "convert"),
-    b"PAR1": ("a Parquet file", "convert"),
-    b"PK\x03\x04": ("a ZIP archive", "unpack it and check the file in it"),
-    b"\x28\xb5\x2f\xfd": ("compressed with Zstandard", "unpack it and check the file in it"),
-    b"\xff\xfe": ("UTF-16 text", "save it as UTF-8"),
-    b"\xfe\xff": ("UTF-16 text", "save it as UTF-8"),
+_UNPACK = "unpack it and check the file in it"
+_SAVE = "save it as UTF-8"
+_MAGIC = {  # what a file of another kind begins with: the kind, and what to do
+    b"\x1f\x8b": ("gzip-compressed", "name it {name}.gz and convert it: preftune convert {name}.gz {name}"),
+    b"PAR1": ("a Parquet file", "name it {stem}.parquet and convert it: preftune convert {stem}.parquet {name}"),
+    b"PK\x03\x04": ("a ZIP archive", _UNPACK),
+    b"\x28\xb5\x2f\xfd": ("compressed with Zstandard", _UNPACK),
+    b"\xff\xfe": ("UTF-16 text", _SAVE),
+    b"\xfe\xff": ("UTF-16 text", _SAVE),
 }
 
 
@@ -24,19 +27,20 @@ def another_kind(path: Path) -> Iterator[Problem]:
     """Find a file that is no JSON Lines at all, so that it gives one finding and not one for each of its lines."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    convert = f"convert it: preftune convert {path.name} {path.stem}.pairs.jsonl"
-    for magic, (kind, hint) in _MAGIC.items():
+    for magic, (kind, todo) in _MAGIC.items():
         if head.startswith(magic):
-            rule, told = "encoding" if "UTF-16" in kind else "line", convert if hint == "convert" else hint
-            yield Problem(rule, "error", "", f"the file is {kind}; it must be JSON Lines in UTF-8", told, refused=True)
+            rule, hint = "line" if todo != _SAVE else "encoding", todo.format(name=path.name, stem=path.stem)
+            yield Problem(rule, "error", "", f"the file is {kind}; it must be JSON Lines in UTF-8", hint, refused=True)
             return
-    first = head.removeprefix(BOM).lstrip().split(b"\n", 1)[0].strip()
-    if first in (b"[", b"{", b"[{") or (first.startswith(b"[") and not first.endswith(b"]")):
-        kind = "one JSON object over several lines" if first == b"{" else "one JSON list"
-        yield Problem("line", "error", "", f"the file is {kind}; it must hold one object a line", convert, refused=True)
-    elif first.startswith(b"[{") and len(head.strip().split(b"\n")) == 1:
+    first, _, more = head.removeprefix(BOM).strip().partition(b"\n")
+    first = first.rstrip()
+    if first.startswith(b"[") and (not first.endswith(b"]") or (first.startswith(b"[{") and not more)):
         message = "the file is one JSON list; it must hold one object a line"
-        yield Problem("line", "error", "", message, convert, refused=True)
+        hint = f"convert it: preftune convert {path.name} {path.stem}.pairs.jsonl"
+        yield Problem("line", "error", "", message, hint, refused=True)
+    elif first == b"{":
+        message = "the file holds JSON objects over several lines; it must hold one object a line"
+        yield Problem("line", "error", "", message, "write each on one line, as jq -c does", refused=True)
 
 
 def mark(raw: bytes) -> Iterator[Problem]:
@@ -62,14 +66,30 @@ def unreadable(reason: Unreadable) -> Problem:
     return Problem(reason.rule, "error", "", reason.found, reason.hint, refused=True)
 
 
-def size(path: Path) -> Iterator[Problem]:
-    """Find a file that is larger than the hosted side takes."""
-    found = path.stat().st_size
+def size(found: int) -> Iterator[Problem]:
+    """Find a file of more bytes than the hosted side takes."""
     if found > MAX_FILE_BYTES:
         message = f"the file has {found:,} bytes; at most {MAX_FILE_BYTES:,} are taken"
         yield Problem(
             "size", "error", "", message, "split it: preference tuning needs thousands of pairs", refused=True
         )
+
+
+def few_pairs(pairs: int) -> Iterator[Problem]:
+    """Find a file too small to train on, or to say anything about as a whole."""
+    if pairs < ENOUGH:
+        message = (
+            f"the file has {plural(pairs, 'pair')}; under {ENOUGH} are few, and the rules on the whole set are silent"
+        )
+        yield Problem("size", "warning", "", message, "collect more pairs before you pay for a run")
+
+
+def unread_validation(rows: int, pairs: int) -> Iterator[Problem]:
+    """Find a validation file that could not be compared, or not as a whole."""
+    if pairs < rows or not rows:
+        part = f"{rows - pairs:,} of {plural(rows, 'row')} of the validation file hold no pair and were not compared"
+        message = part if rows else "the validation file has no row; nothing was compared"
+        yield Problem("leakage", "warning", "", message, "check that file too: what it hides may leak")
 
 
 def empty_file(rows: int) -> Iterator[Problem]:

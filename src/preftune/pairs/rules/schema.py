@@ -6,16 +6,15 @@ Source: the hosted API's preference format (docs/wire.md, Preference data).
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
 from preftune.pairs.finding import Problem
-from preftune.pairs.formats import layout_of
-from preftune.pairs.jsonl import json_kind, shown
+from preftune.pairs.jsonl import Unreadable, json_kind, parse, shown
 from preftune.pairs.pair import message_text
 
 Row = dict[str, Any]
@@ -25,12 +24,38 @@ OUTPUTS = KEYS[1:]
 MAX_IMAGES = 10  # a row
 MAX_IMAGE_BASE64 = 13_981_036  # characters: 10 MiB
 _IMAGE = re.compile(r"data:image/(jpeg|png|webp);base64,")
+_ALL_KEYS = frozenset(KEYS)
+_NEAR = 0.7  # similarity of a key to the one it may be meant for
 _SUPERVISED = {  # the hosted layouts for supervised jobs, by what each is known by
-    "messages": ("messages",),
-    "prompt and completion": ("prompt", "completion"),
-    "text": ("text",),
+    "messages": {"messages"},
+    "prompt and completion": {"prompt", "completion"},
+    "text": {"text"},
 }
 _INPUT_KEYS = ("messages", "tools", "parallel_tool_calls")
+
+
+class Shape:
+    """A row taken apart as far as it goes: what is not there, or not of its type, is empty."""
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        given = row.get("input")
+        self.input: Row = given if isinstance(given, dict) else {}
+        messages = self.input.get("messages")
+        listed = messages if isinstance(messages, list) else []
+        self.messages: list[Row] = [message if isinstance(message, dict) else {} for message in listed]
+        self.answers: list[Row] = [_first(row.get(key)) for key in OUTPUTS]
+
+    def everywhere(self) -> Iterator[tuple[str, Row]]:
+        """Yield path and message for the whole context and both answers."""
+        for index, message in enumerate(self.messages):
+            yield f"input.messages[{index}]", message
+        for key, answer in zip(OUTPUTS, self.answers, strict=True):
+            yield f"{key}[0]", answer
+
+    def any_has(self, key: str) -> bool:
+        """Tell whether any message has something under a key."""
+        return any(message.get(key) for message in (*self.messages, *self.answers))
 
 
 def check_row(row: Row) -> Iterator[Problem]:
@@ -38,20 +63,25 @@ def check_row(row: Row) -> Iterator[Problem]:
     foreign = list(mixed(row))
     yield from foreign
     if not foreign:
+        shape = Shape(row)
         for rule in ROW_RULES:
-            yield from rule(row)
+            yield from rule(shape)
 
 
 def mixed(row: Row) -> Iterator[Problem]:
     """Find a row of another format, and say how to convert it; one of two hosted formats at once is refused too."""
-    supervised = next((name for name, keys in _SUPERVISED.items() if all(key in row for key in keys)), None)
-    if all(key in row for key in KEYS):
+    supervised = next((name for name, keys in _SUPERVISED.items() if keys <= row.keys()), None)
+    if row.keys() >= _ALL_KEYS:
         if supervised:
             message = f"the row is a preference row and a supervised row ({supervised}) at once; it must be one of them"
-            yield _refused("mixed", "", message, f"remove {' and '.join(_SUPERVISED[supervised])}")
+            yield _refused(
+                "mixed", "", message, f"remove {' and '.join(sorted(_SUPERVISED[supervised], reverse=True))}"
+            )
         return
     if any(key in row for key in OUTPUTS):
         return
+    from preftune.pairs.formats.table import layout_of  # noqa: PLC0415 - rows of other formats alone need the table
+
     layout = layout_of(row)
     if layout is not None:
         hint = f"convert the file: preftune convert FILE pairs.jsonl --from {layout.name}"
@@ -61,26 +91,29 @@ def mixed(row: Row) -> Iterator[Problem]:
         yield _refused("mixed", "", f"the row is a supervised row ({supervised}); it must be a preference row", hint)
 
 
-def keys(row: Row) -> Iterator[Problem]:
+def keys(shape: Shape) -> Iterator[Problem]:
     """Find missing and unknown top-level keys."""
+    row = shape.row
     for key in KEYS:
         if key not in row:
-            yield _refused("keys", key, f"{key} is missing", f"each row needs {', '.join(KEYS)}")
+            alike = [name for name in row if name[:1] == key[0] and name not in KEYS]  # none of the other answer's
+            near = get_close_matches(key, alike, n=1, cutoff=_NEAR)
+            hint = f"rename {shown(near[0])}" if near else f"each row needs {', '.join(KEYS)}"
+            yield _refused("keys", key, f"{key} is missing", hint)
+    whole = row.keys() >= _ALL_KEYS
     for key in row:
         if key not in (*KEYS, "weight", "tools"):  # tools has a rule of its own
-            message = f"{shown(key)} is no key of a preference row"
-            yield Problem(
-                "keys", "warning", key, message, "remove it: the hosted side may refuse unknown keys", fixable=True
-            )
-    given = row.get("input")
-    for name in given if isinstance(given, dict) else ():
+            hint = "remove it: the hosted side may refuse unknown keys"
+            yield Problem("keys", "warning", "", f"{shown(key)} is no key of a preference row", hint, fixable=whole)
+    for name in shape.input:
         if name not in _INPUT_KEYS:
             message = f"{shown(name)} is no key of input; expected {', '.join(_INPUT_KEYS)}"
-            yield Problem("keys", "warning", f"input.{name}", message, "remove it, or move it where it belongs")
+            yield Problem("keys", "warning", "input", message, "remove it, or move it where it belongs")
 
 
-def context(row: Row) -> Iterator[Problem]:
+def context(shape: Shape) -> Iterator[Problem]:
     """Find what is wrong with `input`: its messages, their roles, their order."""
+    row = shape.row
     if "input" not in row:
         return
     given = row["input"]
@@ -100,16 +133,17 @@ def context(row: Row) -> Iterator[Problem]:
     yield from _order([m.get("role") if isinstance(m, dict) else None for m in messages])
 
 
-def assistant_first(row: Row) -> Iterator[Problem]:
+def assistant_first(shape: Shape) -> Iterator[Problem]:
     """Note a context that starts with the assistant, which is legal and often a conversion gone wrong."""
-    spoken = [(index, m.get("role")) for index, m in enumerate(_messages(row)) if m.get("role") != "system"]
+    spoken = [(index, m.get("role")) for index, m in enumerate(shape.messages) if m.get("role") != "system"]
     if spoken and spoken[0][1] == "assistant":
         path, hint = f"input.messages[{spoken[0][0]}]", "legal; look whether the first user message got lost"
         yield Problem("assistant-first", "info", path, "the context starts with the assistant", hint)
 
 
-def output(row: Row) -> Iterator[Problem]:
+def output(shape: Shape) -> Iterator[Problem]:
     """Find an output that is not exactly one answer of the assistant, or an empty one."""
+    row = shape.row
     for key in OUTPUTS:
         if key not in row:
             continue
@@ -123,9 +157,10 @@ def output(row: Row) -> Iterator[Problem]:
         yield from _answer(answers[0], f"{key}[0]")
 
 
-def weights(row: Row) -> Iterator[Problem]:
+def weights(shape: Shape) -> Iterator[Problem]:
     """Find weights that are not 0 or 1 on a message, or not a finite number of at least 0 on the row."""
-    for index, message in enumerate(_messages(row)):
+    row = shape.row
+    for index, message in enumerate(shape.messages):
         weight = message.get("weight", 1)
         if isinstance(weight, bool) or weight not in (0, 1):
             path = f"input.messages[{index}].weight"
@@ -146,13 +181,12 @@ def weights(row: Row) -> Iterator[Problem]:
         )
 
 
-def tools(row: Row) -> Iterator[Problem]:
+def tools(shape: Shape) -> Iterator[Problem]:
     """Find tools declared outside `input` or not as functions, calls of undeclared tools, and arguments not JSON."""
-    given = row.get("input")
-    inside = given if isinstance(given, dict) else {}
+    row, inside = shape.row, shape.input
     if "tools" in row:
         found, hint = "tools stands beside input; it must stand inside", "move it to input.tools"
-        movable = "tools" not in inside and isinstance(given, dict)
+        movable = "tools" not in inside and isinstance(row.get("input"), dict)
         yield Problem("tools", "error", "tools", found, hint, refused=True, fixable=movable)
     yield from _parallel(inside)
     declared = inside.get("tools")
@@ -166,7 +200,7 @@ def tools(row: Row) -> Iterator[Problem]:
             place = f"input.tools[{index}]"
             hint = 'write {"type": "function", "function": {"name": ..., "parameters": ...}}'
             yield Problem("tools", "error", place, f"{place} declares no function by name; no call can name it", hint)
-    for path, message in _all_messages(row):
+    for path, message in shape.everywhere() if shape.any_has("tool_calls") else ():
         calls = message.get("tool_calls") or []
         if not isinstance(calls, list):
             found = f"{path}.tool_calls is {json_kind(calls)}; it must be a list"
@@ -176,9 +210,9 @@ def tools(row: Row) -> Iterator[Problem]:
             yield from _tool_call(call, f"{path}.tool_calls[{index}]", names)
 
 
-def reasoning(row: Row) -> Iterator[Problem]:
+def reasoning(shape: Shape) -> Iterator[Problem]:
     """Find reasoning on one side only: the model then learns its presence, not its quality."""
-    sides = [any(_first(row, key).get(name) for name in ("reasoning", "reasoning_content")) for key in OUTPUTS]
+    sides = [bool(answer.get("reasoning") or answer.get("reasoning_content")) for answer in shape.answers]
     if sides[0] != sides[1]:
         message = f"only {OUTPUTS[sides.index(True)]} carries reasoning"
         yield Problem(
@@ -186,10 +220,11 @@ def reasoning(row: Row) -> Iterator[Problem]:
         )
 
 
-def images(row: Row) -> Iterator[Problem]:
+def images(shape: Shape) -> Iterator[Problem]:
     """Find images outside user messages of the context, too many, too large, or not inline jpeg, png or webp."""
+    kinds = {isinstance(message["content"], list) for message in shape.messages if message.get("content") is not None}
     count = 0
-    for path, message in _all_messages(row):
+    for path, message in shape.everywhere():
         for index, part in enumerate(_parts(message)):
             if part.get("type") != "image_url":
                 continue
@@ -199,9 +234,6 @@ def images(row: Row) -> Iterator[Problem]:
         yield _refused(
             "images", "input.messages", f"the row has {count} images; at most {MAX_IMAGES} are taken", "drop some"
         )
-    kinds = {
-        isinstance(message.get("content"), list) for message in _messages(row) if message.get("content") is not None
-    }
     if count and len(kinds) > 1:
         hint = "write every content as a list of parts"
         yield _refused(
@@ -209,7 +241,7 @@ def images(row: Row) -> Iterator[Problem]:
         )
 
 
-ROW_RULES: tuple[Callable[[Row], Iterator[Problem]], ...] = (
+ROW_RULES: tuple[Callable[[Shape], Iterator[Problem]], ...] = (
     keys, context, assistant_first, output, weights, tools, reasoning, images,
 )  # fmt: skip
 
@@ -250,11 +282,12 @@ def _answer(message: object, path: str) -> Iterator[Problem]:
         yield _refused(
             "output", f"{path}.role", f"{path}.role is {found}; it must be 'assistant'", "both outputs are answers"
         )
-    if message.get("tool_calls") and message.get("content") in (None, ""):
+    calls = message.get("tool_calls")
+    if calls and message.get("content") is None:
         return
     if not _has_content(message):
         yield _content_problem("output", message, path)
-    elif _is_blank(message):
+    elif not calls and _is_blank(message):
         hint = "drop the pair, or write the answer"
         yield _refused("output", f"{path}.content", f"{path}.content is empty; it must hold an answer", hint)
 
@@ -269,7 +302,7 @@ def _has_content(message: Row) -> bool:
 def _is_part(part: object) -> bool:
     if not isinstance(part, dict) or not isinstance(part.get("type"), str):
         return False
-    return part["type"] != "text" or isinstance(part.get("text"), str)
+    return isinstance(part.get("text"), str) if part["type"] == "text" else part["type"] == "image_url"
 
 
 def _is_blank(message: Row) -> bool:
@@ -325,11 +358,17 @@ def _tool_call(call: object, path: str, names: set[str | None]) -> Iterator[Prob
     if name not in names - {None}:
         hint = "declare it in input.tools"
         yield _refused("tools", path, f"{path} calls {shown(function.get('name'))}, which is not declared", hint)
-    try:
-        json.loads(arguments) if isinstance(arguments, str) else json.dumps(arguments)
-    except (ValueError, RecursionError):
+    if not _is_object(arguments):
         where = f"{path}.function.arguments"
-        yield _refused("tools", where, f"{where} is not JSON", "write the arguments as a JSON object in text")
+        yield _refused("tools", where, f"{where} is no JSON object", "write the arguments as a JSON object in text")
+
+
+def _is_object(arguments: object) -> bool:
+    """Tell whether a call's arguments are an object, written as JSON in a text or as one."""
+    try:
+        return isinstance(parse(arguments.encode()) if isinstance(arguments, str) else arguments, dict)
+    except (Unreadable, UnicodeEncodeError):  # half a character, in a row that no file held
+        return False
 
 
 def _image(part: Row, path: str, message: Row) -> Iterator[Problem]:
@@ -348,22 +387,8 @@ def _image(part: Row, path: str, message: Row) -> Iterator[Problem]:
         )
 
 
-def _messages(row: Row) -> list[Row]:
-    given = row.get("input")
-    messages = given.get("messages") if isinstance(given, dict) else None
-    return [message if isinstance(message, dict) else {} for message in messages] if isinstance(messages, list) else []
-
-
-def _first(row: Row, key: str) -> Row:
-    answers = row.get(key)
+def _first(answers: object) -> Row:
     return answers[0] if isinstance(answers, list) and answers and isinstance(answers[0], dict) else {}
-
-
-def _all_messages(row: Row) -> Iterator[tuple[str, Row]]:
-    for index, message in enumerate(_messages(row)):
-        yield f"input.messages[{index}]", message
-    for key in OUTPUTS:
-        yield f"{key}[0]", _first(row, key)
 
 
 def _parts(message: Row) -> list[Row]:

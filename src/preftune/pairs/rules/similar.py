@@ -58,6 +58,14 @@ def all_grams(texts: Sequence[str]) -> Array:  # (n,) uint64, in rising order
     return np.unique(np.concatenate([np.empty(0, dtype=np.uint64), *map(grams, texts)]))
 
 
+def shares_grams(text: str, known: Array) -> bool:
+    """Tell whether any run of 13 words of a text is among the known ones, which are in rising order."""
+    own = grams(text)
+    at = np.searchsorted(known, own)
+    within = at < len(known)
+    return bool((known[at[within]] == own[within]).any())
+
+
 def near_duplicate_prompts(prompts: Array, signatures: Array) -> Iterator[Problem]:
     """Find sets where more than one prompt of a hundred is nearly the same as another one."""
     _, first = np.unique(prompts, return_index=True)  # the same prompt again is a matter of prompt-reuse
@@ -71,16 +79,21 @@ def near_duplicate_prompts(prompts: Array, signatures: Array) -> Iterator[Proble
 def near_leakage(signatures: Array, overlapping: Array, validation: Array) -> Iterator[Problem]:
     """Find files whose prompts are, more than one in a hundred, nearly those of the validation file."""
     near = _alike(np.concatenate([signatures, validation]), split=len(signatures))[len(signatures) :]
-    for count, total, what in (
-        (int(near.sum()), len(validation), "validation prompts are nearly the same as a training prompt"),
+    for count, total, what, hint in (
+        (
+            int(near.sum()),
+            len(validation),
+            "validation prompts are nearly the same as a training prompt",
+            "split by source or by kind of prompt; the evaluation would measure what was memorised",
+        ),
         (
             int(overlapping.sum()),
             len(signatures),
             f"training prompts share {OVERLAP} words in a row with a validation prompt",
+            "harmless if it is an instruction that they all share; else split by source",
         ),
     ):
         if count > SHARE * total:
-            hint = "split by source or by kind of prompt; the evaluation would measure what was memorised"
             yield Problem("leakage", "warning", "", f"{count:,} of {total:,} {what}", hint)
 
 
