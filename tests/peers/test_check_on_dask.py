@@ -41,13 +41,13 @@ def executor(cluster, monkeypatch):
     monkeypatch.setattr(inspection, "_PLACES", 90)
     with Client(cluster) as client:
         executor = client.get_executor()
-        executor.handed, submit = Counter(), executor.submit
+        executor.handed, mapped = Counter(), executor.map
 
-        def counting(function, *arguments, **options):
-            executor.handed[function.__name__] += 1
-            return submit(function, *arguments, **options)
+        def counting(function, *parts, **options):
+            executor.handed[function.func.__name__] += len(parts[0])
+            return mapped(function, *parts, **options)
 
-        executor.submit = counting
+        executor.map = counting
         yield executor
 
 

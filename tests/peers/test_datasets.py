@@ -39,7 +39,7 @@ PLAIN = [{"prompt": f"question {i}", "chosen": f"answer {i}", "rejected": "perha
 TOGETHER = [
     {
         "input": {"messages": [user("Rain?")], "tools": [TOOL]},
-        "preferred_output": [{"role": "assistant", "content": None, "tool_calls": [CALL]}],
+        "preferred_output": [{"role": "assistant", "tool_calls": [CALL]}],
         "non_preferred_output": [said("I do not know.")],
     },
     {
