@@ -128,7 +128,7 @@ def _is_faultless(row: Plain) -> bool:
     chosen, rejected, weight = row.chosen, row.rejected, row.weight
     if not chosen or not rejected or chosen.isspace() or rejected.isspace():
         return False
-    return _take_turns(row.roles) and (weight is None or 0 < weight < float("inf"))
+    return weight is None or 0 < weight < float("inf")
 
 
 @lru_cache(maxsize=4096)

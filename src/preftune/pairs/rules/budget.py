@@ -41,9 +41,8 @@ def _hopeless(pair: PreferencePair, budget: Budget, room: int, context: int, sid
         )
         return
     same = shared_prefix(message_text(pair.chosen), message_text(pair.rejected))
-    if (
-        sides_over > 1 and budget.count(same) >= room - context
-    ):  # what a template adds varies; rather a warning than a false error
+    # what a template writes before an answer varies: rather a warning too many than a false error
+    if sides_over > 1 and budget.count(same) >= room - context:
         hint = "shorten the context, or drop the pair: what differs is cut away"
         yield Problem(
             "truncation", "error", "", f"the cut at {room:,} tokens a side leaves both answers the same", hint
