@@ -121,7 +121,10 @@ def _read_typed(raw: bytes) -> Plain | None:
     if within and b"\\u0022" in raw:  # a quotation mark without its byte could make up for a key too many
         return None
     prompt = row.input.messages
-    return Plain(tuple([m.role for m in prompt]), [m.content for m in prompt], chosen.content, rejected.content, weight)
+    roles = tuple([message.role for message in prompt])
+    if not _take_turns(roles):
+        return None
+    return Plain(roles, [message.content for message in prompt], chosen.content, rejected.content, weight)
 
 
 def _is_faultless(row: Plain) -> bool:
