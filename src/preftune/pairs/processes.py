@@ -130,6 +130,7 @@ class _Process:
 def serve(calls: int, answers: int) -> None:
     """Make the calls that come in on one descriptor and answer them on another, until told to end."""
     os.dup2(2, 1)  # what a called function prints goes where errors go,
+    sys.stdout.flush()  # what was printed before, too,
     sys.stdout = sys.stderr  # and at once
     with suppress(EOFError, KeyboardInterrupt), os.fdopen(calls, "rb") as asked, os.fdopen(answers, "wb") as answered:
         while (call := pickle.load(asked)) is not None:  # noqa: S301 - the parent wrote it
