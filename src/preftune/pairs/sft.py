@@ -81,7 +81,7 @@ def to_sft(
 def _line(src: object, row: Row) -> bytes:
     try:
         return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    except (TypeError, ValueError, RecursionError) as error:  # rows of Python values may hold anything
+    except (TypeError, ValueError, RecursionError) as error:  # a Parquet file holds dates, bytes and NaN as well
         raise DataError(f"{src}: expected rows of JSON values, found one that is none ({error}); mend it") from None
 
 
