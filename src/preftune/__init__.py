@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from preftune.losses.method import DPO as DPO
     from preftune.pairs.conversion import convert as convert
     from preftune.pairs.inspection import check as check
+    from preftune.recipes.rehearse import rehearse as rehearse
     from preftune.recipes.sft_then_dpo import sft_then_dpo as sft_then_dpo
     from preftune.runs.diagnose import diagnose as diagnose
 
@@ -36,6 +37,7 @@ _HOMES = {
     "check": "preftune.pairs.inspection",
     "convert": "preftune.pairs.conversion",
     "diagnose": "preftune.runs.diagnose",
+    "rehearse": "preftune.recipes.rehearse",
     "sft_then_dpo": "preftune.recipes.sft_then_dpo",
 }
 _ROOMS = ("errors", "losses", "pairs", "runs")

@@ -55,7 +55,7 @@ def test_the_legend_names_each_series_in_its_colour_from_left_to_right():
     assert names["rejected"] + 6 * len("rejected") <= 352
 
 
-def test_a_fifth_series_takes_the_first_colour_again():
-    root = ET.fromstring(draw_histogram(Histogram("t", "u", [0, 1], {name: [1] for name in "abcde"})))
+def test_six_series_are_told_apart_and_a_seventh_takes_the_first_colour_again():
+    root = ET.fromstring(draw_histogram(Histogram("t", "u", [0, 1], {name: [1] for name in "abcdefg"})))
     colours = [path.get("fill") for path in root.findall(f"{SVG}path")[1:]]
-    assert (len(set(colours)), colours[4]) == (4, colours[0])
+    assert (len(set(colours)), colours[6]) == (6, colours[0])

@@ -17,3 +17,13 @@ def test_a_single_point_has_room_around_it():
 def test_nothing_to_draw_is_said_plainly():
     with pytest.raises(ValueError, match="expected at least one finite point, found none"):
         _ = Panel("p", [Series("a", [(1, math.inf)])]).bounds
+
+
+def test_what_the_x_axis_counts_has_no_say_in_the_bounds():
+    series = [Series("a", [(1, 2.0), (3, 4.0)])]
+    assert Panel("p", series, x_label="step").bounds == Panel("p", series).bounds == (1, 3, 2.0, 4.0)
+
+
+def test_a_baseline_alone_is_nothing_to_draw():
+    with pytest.raises(ValueError, match=r"^panel 'p': expected at least one finite point, found none; "):
+        _ = Panel("p", [], ("line", 1.0)).bounds

@@ -165,8 +165,8 @@ def test_the_job_shows_defaults_filled_in_and_no_secret(body, store):
         "training_method": {"method": "sft", "train_on_inputs": "auto"},
         "training_type": {
             "type": "Lora",
-            "lora_r": 8,
-            "lora_alpha": 16,
+            "lora_r": 16,
+            "lora_alpha": 32,
             "lora_dropout": 0.0,
             "lora_trainable_modules": "all-linear",
         },
@@ -195,7 +195,7 @@ def test_the_job_shows_defaults_filled_in_and_no_secret(body, store):
         ),
         (
             {"type": "Lora", "lora_alpha": 3, "lora_dropout": 0.5, "lora_trainable_modules": "q_proj"},
-            {"type": "Lora", "lora_r": 8, "lora_alpha": 3, "lora_dropout": 0.5, "lora_trainable_modules": "q_proj"},
+            {"type": "Lora", "lora_r": 16, "lora_alpha": 3, "lora_dropout": 0.5, "lora_trainable_modules": "q_proj"},
         ),
     ],
 )

@@ -389,7 +389,7 @@ def test_what_does_not_exist_is_not_found(local, method, path):
 
 def test_limits_are_answered_for_any_name_of_a_model_or_job(local):
     answer = local.get("/v1/fine-tunes/models/limits", model_name="acme/any:5")
-    assert (answer["model_name"], answer["lora_training"]["default_rank"]) == ("acme/any:5", 8)
+    assert (answer["model_name"], answer["lora_training"]["default_rank"]) == ("acme/any:5", 16)
     assert fault(local.call("GET", "/v1/fine-tunes/models/limits")) == (400, "invalid_request_error", "model_name")
 
 
@@ -487,8 +487,8 @@ def test_a_created_job_shows_what_was_asked_for_and_waits(local):
         "random_seed": 42,
         "training_type": {
             "type": "Lora",
-            "lora_r": 8,
-            "lora_alpha": 16,
+            "lora_r": 16,
+            "lora_alpha": 32,
             "lora_dropout": 0.0,
             "lora_trainable_modules": "all-linear",
         },

@@ -21,7 +21,7 @@ def test_limits_say_what_every_model_can_be_asked_for():
         "supports_reasoning": True,
         "supports_full_training": True,
         "merge_output_lora": True,
-        "lora_training": batch | {"max_rank": 64, "default_rank": 8, "target_modules": ["all-linear"]},
+        "lora_training": batch | {"max_rank": 64, "default_rank": 16, "target_modules": ["all-linear"]},
         "full_training": batch,
     }
 
@@ -37,5 +37,6 @@ def test_limits_say_what_every_model_can_be_asked_for():
         (1e-8, "dpo", 1e-6),
     ],
 )
-def test_rates_are_scaled_by_a_capped_factor(rate, method, expected):
-    assert limits.engine_rate(rate, method) == pytest.approx(expected, rel=1e-12)
+def test_rates_are_scaled_by_a_capped_factor_and_halved_for_an_adapter(rate, method, expected):
+    assert limits.engine_rate(rate, method, adapter=False) == pytest.approx(expected, rel=1e-12)
+    assert limits.engine_rate(rate, method, adapter=True) == pytest.approx(expected / 2, rel=1e-12)

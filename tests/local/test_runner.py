@@ -1,5 +1,6 @@
 import fcntl
 import io
+import json
 import math
 import os
 import runpy
@@ -10,9 +11,11 @@ import threading
 import numpy as np
 import pytest
 import zstandard
+from safetensors.numpy import load as load_tensors
 
 from preftune.local import runner
 from preftune.local.engine.checkpoint import load_weights
+from preftune.local.engine.model import base_weights
 
 DPO = {"method": "dpo"}
 
@@ -258,10 +261,14 @@ def test_early_stopping_ends_completed_with_the_best_step(local, store, pairs):
 # checkpoints
 
 
-def archive(local, job, **asked):
+def unpacked(local, job, **asked):
     content = local.call("GET", "/v1/finetune/download", params={"ft_id": job["id"]} | asked).content
     with tarfile.open(fileobj=io.BytesIO(zstandard.ZstdDecompressor().decompress(content))) as tar:
-        return tar.getnames()
+        return {member.name: tar.extractfile(member).read() for member in tar}
+
+
+def archive(local, job, **asked):
+    return list(unpacked(local, job, **asked))
 
 
 ADAPTER, MODEL = ["adapter_model.safetensors", "adapter_config.json"], ["model.safetensors", "config.json"]
@@ -277,6 +284,95 @@ def test_what_was_trained_can_be_downloaded(local, chats, kind, final, named, in
     assert archive(local, job, checkpoint_step=1) == intermediate
     if named:
         assert archive(local, job, checkpoint="adapter") == named
+
+
+MATRICES = ("context_1", "context_2", "context_3", "context_5", "prompt", "output.weight")
+BIASES = ("hidden.bias", "output.bias")
+
+
+def matrix(stored, name):
+    """Return the B or A of an adapter's archive; of a table's B, the rows that are not zero are stored."""
+    if name in stored:
+        return stored[name]
+    whole = np.zeros((65_536, stored[f"{name}.values"].shape[1]), np.float32)
+    whole[stored[f"{name}.rows"]] = stored[f"{name}.values"]
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("asked", "rank", "alpha"),
+    [({}, 16, 32), ({"lora_r": 3}, 3, 6), ({"training_type": {"type": "Lora", "lora_r": 5, "lora_alpha": 20}}, 5, 20)],
+)
+def test_the_adapter_of_a_job_is_of_the_rank_that_was_asked_for_and_makes_its_model(
+    local, store, pairs, asked, rank, alpha
+):
+    job = local.train(training_file=local.upload(pairs(3)), training_method=DPO, n_epochs=2, **asked)
+    files = unpacked(local, job, checkpoint="adapter")
+    assert json.loads(files["adapter_config.json"]) == {
+        "engine": "preftune embedded byte model",
+        "base_model_name_or_path": "acme/tiny",
+        "continues": None,
+        "job": job["id"],
+        "step": 2,
+        "peft_type": "LORA",
+        "r": rank,
+        "lora_alpha": alpha,
+    }
+    stored = load_tensors(files["adapter_model.safetensors"])
+    final, base = load_weights(store.checkpoint_path(job["id"], 2)), base_weights()
+    for name in MATRICES:
+        a, b = matrix(stored, f"{name}.lora_A"), matrix(stored, f"{name}.lora_B")
+        assert (a.shape, b.shape) == ((rank, base[name].shape[1]), (base[name].shape[0], rank))
+        assert b.any()
+        np.testing.assert_allclose(final[name], base[name] + alpha / rank * (b @ a), rtol=1e-5, atol=1e-6)
+    for name in BIASES:
+        np.testing.assert_array_equal(final[name], base[name])
+
+
+def test_a_job_for_the_whole_model_trains_every_array_of_it(local, store, pairs):
+    job = local.train(
+        training_file=local.upload(pairs(3)), training_method=DPO, training_type={"type": "Full"}, n_epochs=2
+    )
+    final, base = load_weights(store.checkpoint_path(job["id"], 2)), base_weights()
+    assert [name for name in (*MATRICES, *BIASES) if np.array_equal(final[name], base[name])] == []
+    assert json.loads(unpacked(local, job)["config.json"]) == {
+        "engine": "preftune embedded byte model", "base_model_name_or_path": "acme/tiny", "continues": None,
+        "job": job["id"], "step": 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ({"type": "Lora", "lora_dropout": 0.1}, True),
+        ({"type": "Lora", "lora_trainable_modules": "q_proj,v_proj"}, True),
+        ({"type": "Lora", "lora_dropout": 0.0, "lora_trainable_modules": "all-linear", "lora_r": 4}, False),
+        ({"type": "Full"}, False),
+        (None, False),
+    ],
+)
+def test_knobs_of_an_adapter_that_the_engine_does_not_have_are_told_of(local, chats, kind, told):
+    job = local.train(training_file=local.upload(chats(1)), training_type=kind)
+    expected = (
+        "The embedded engine adapts every matrix, without dropout: lora_dropout and lora_trainable_modules change "
+        "nothing here."
+    )
+    assert messages(job, "warning")[1:] == [expected] * told
+    assert {event["level"] for event in job["events"] if event["type"] == "warning"} == {"warning"}
+
+
+def test_a_continued_adapter_begins_anew_on_the_parents_merged_model(local, store, chats):
+    parent = local.train(training_file=local.upload(chats(2)), n_epochs=2)
+    child = local.train(
+        model="", from_checkpoint=parent["id"], training_file=local.upload(chats(3)), n_epochs=2, lora_r=4
+    )
+    files = unpacked(local, child, checkpoint="adapter")
+    assert json.loads(files["adapter_config.json"])["continues"] == parent["id"]
+    stored = load_tensors(files["adapter_model.safetensors"])
+    before, after = (load_weights(store.checkpoint_path(job["id"], 2)) for job in (parent, child))
+    for name in MATRICES:
+        added = matrix(stored, f"{name}.lora_B") @ matrix(stored, f"{name}.lora_A")
+        np.testing.assert_allclose(after[name], before[name] + 2 * added, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize(("tail", "step"), [("", 2), (":1", 1), (":2", 2)])

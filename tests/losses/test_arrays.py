@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from preftune.losses import preference_gradients, preference_loss, token_logps
-from preftune.losses._arrays import first_index, namespace, number, pair_arrays
+from preftune.losses._arrays import first_index, namespace, number, pair_arrays, refuse_below
 
 NAMES = ("policy_chosen_logps", "policy_rejected_logps", "reference_chosen_logps", "reference_rejected_logps")
 BARE = xps.Device("no_float64")  # an accelerator without float64
@@ -66,3 +66,45 @@ def test_logits_on_a_device_without_float64_are_scored_there():
     found = token_logps(logits, xps.asarray([[0, 1]], device=BARE), xps.asarray([[False, True]], device=BARE))
     assert (found.dtype, found.device) == (xps.float32, BARE)
     assert float(found[0, 1]) == pytest.approx(-1.3862943611198906, rel=1e-6)  # -ln 4
+
+
+def test_lists_become_arrays_of_the_library_of_the_others_with_all_of_their_digits():
+    found = pair_arrays(first=[-1.1, 2], second=xps.asarray([3, 4], dtype=xps.int8), third=None)
+    assert [type(found["first"]), type(found["second"]), found["third"]] == [type(xps.asarray(0))] * 2 + [None]
+    assert {found["first"].dtype, found["second"].dtype} == {xps.float64}
+    assert np.asarray(found["first"]).tolist() == [-1.1, 2.0]
+
+
+def test_lists_follow_the_arrays_onto_a_device_without_float64():
+    found = pair_arrays(first=[-1.5, 2], second=xps.asarray([3.0, 4.0], dtype=xps.float32, device=BARE))
+    assert {(array.dtype, array.device) for array in found.values()} == {(xps.float32, BARE)}
+
+
+@pytest.mark.parametrize("wrong", [["a", "b"], [True, False], [None, 1.0]])
+def test_a_list_of_what_is_no_number_is_named_beside_arrays_of_a_library_too(wrong):
+    with pytest.raises(ValueError, match=r"^second: expected real numbers, found dtype (<U1|bool|object)$"):
+        pair_arrays(first=xps.asarray([1.0, 2.0]), second=wrong)
+
+
+def test_arrays_of_two_libraries_are_refused_with_both_names():
+    sentence = r"^third: expected an array of the library that second is of, found numpy\.ndarray; convert one of them$"
+    with pytest.raises(ValueError, match=sentence):
+        pair_arrays(first=[1.0, 2.0], second=xps.asarray([1.0, 2.0]), third=np.array([1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "sentence"),
+    [
+        ("chosen_lengths", [3, 0], r"expected at least 1 scored token, found 0; drop the pair"),
+        ("rejected_lengths", [3, np.nan], r"expected at least 1 scored token, found nan; drop the pair"),
+        ("weights", [0, -0.5], r"expected at least 0 as a weight, found -0\.5; swap the sides of a pair"),
+        ("weights", [0, np.nan], r"expected at least 0 as a weight, found nan; swap the sides of a pair"),
+    ],
+)
+def test_a_value_below_the_least_is_named_with_its_pair(name, values, sentence):
+    with pytest.raises(ValueError, match=rf"^{name}\[1\]: {sentence}"):
+        refuse_below({"weights": None} | {name: np.array(values)})
+
+
+def test_the_least_values_and_other_arguments_pass():
+    refuse_below({"chosen_lengths": np.ones(1), "weights": np.zeros(1), "policy_chosen_logps": np.array([-9.0])})

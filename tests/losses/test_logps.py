@@ -1,10 +1,14 @@
+import os
+import tracemalloc
+
 import array_api_strict as xps
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.losses import logps, preference_gradients, preference_loss, sequence_logps, token_logps
+from preftune.losses import logps, sequence_logps, token_logps
+from preftune.losses._arrays import namespace
 
 FACT = settings(max_examples=40, deadline=None, database=None, derandomize=True)
 
@@ -26,6 +30,32 @@ def oracle(logits: np.ndarray, labels: np.ndarray, mask: np.ndarray) -> np.ndarr
     for b, t in zip(*np.nonzero(mask), strict=True):
         found[b, t] = log_softmax[b, t - 1, labels[b, t]]
     return found
+
+
+def gradient_of(logits, labels, mask, pull=None, out=None):
+    """Return the analytic gradient of the sum of pull * log-probabilities."""
+    _, normalizers = logps.with_normalizers(namespace(logits), logits, labels, mask)
+    pull = np.arange(1.0, mask.size + 1).reshape(mask.shape) / mask.size if pull is None else pull
+    return logps.logits_gradient(logits, labels, scored=mask, normalizers=normalizers, pull=pull, out=out)
+
+
+def gradient_oracle(logits, labels, mask):
+    """Return pull * (one-hot - softmax) at t-1 for every scored token t, else 0, token by token."""
+    found = np.zeros(logits.shape)
+    for b, t in zip(*np.nonzero(mask), strict=True):
+        powers = np.exp(logits[b, t - 1].astype(np.float64) - logits[b, t - 1].max())
+        pull = (b * mask.shape[1] + t + 1) / mask.size
+        found[b, t - 1] = -pull * powers / powers.sum()
+        found[b, t - 1, labels[b, t]] += pull
+    return found
+
+
+@pytest.fixture
+def jax():
+    """Return JAX with float64 switched on for one test."""
+    jax = pytest.importorskip("jax", reason="jax is not installed: pip install 'jax>=0.10,<0.11'")
+    with jax.enable_x64(True):
+        yield jax
 
 
 def test_logits_at_one_position_score_the_next_token_by_hand():
@@ -86,12 +116,130 @@ def test_a_forbidden_token_beside_the_label_changes_nothing():
     np.testing.assert_allclose(found, [[0.0, np.log(3 / 4)]], rtol=1e-15)
 
 
-@pytest.mark.parametrize("chunk", [1, 22, 33, 34, 88, 10_000])  # of 11 logits a row: 1, 1, 2, 3, 3, 8 and all rows
-def test_chunks_fit_together(monkeypatch, chunk):
-    arguments = sample()
-    expected = token_logps(*arguments)
-    monkeypatch.setattr(logps, "_CHUNK", chunk)
-    np.testing.assert_array_equal(token_logps(*arguments), expected)
+@pytest.mark.parametrize("block", [1, 22, 33, 34, 88, 10_000])  # of 11 logits a token: 1, 1, 2, 3, 3, 8 and all
+@pytest.mark.parametrize("library", [np.asarray, xps.asarray], ids=["numpy", "strict"])
+def test_blocks_of_any_length_fit_together(monkeypatch, library, block):
+    arguments = [library(array) for array in sample()]
+    expected = np.asarray(token_logps(*arguments))
+    for name in ("_BLOCK", "_BLOCK_BESIDE"):  # what is not on the processor has its own length
+        monkeypatch.setattr(logps, name, block)
+    np.testing.assert_array_equal(np.asarray(token_logps(*arguments)), expected)
+
+
+@pytest.mark.parametrize("block", [1, 33, 88, 10_000])
+def test_the_gradient_does_not_depend_on_the_blocks(monkeypatch, block):
+    expected = gradient_of(*sample())
+    monkeypatch.setattr(logps, "_BLOCK", block)
+    np.testing.assert_array_equal(gradient_of(*sample()), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 64])
+def test_any_number_of_threads_gives_the_same_bits(monkeypatch, threads):
+    arguments = sample(rows=5, tokens=13, dtype=np.float32)
+    monkeypatch.setattr(logps, "_BLOCK", 22)
+    monkeypatch.setattr(logps.os, "sched_getaffinity", lambda _: range(1))
+    expected = token_logps(*arguments), gradient_of(*arguments)
+    monkeypatch.setattr(logps.os, "sched_getaffinity", lambda _: range(threads))
+    np.testing.assert_array_equal(token_logps(*arguments), expected[0])
+    np.testing.assert_array_equal(gradient_of(*arguments), expected[1])
+
+
+@pytest.mark.parametrize(
+    "scored",
+    [
+        [0, 0, 0, 0, 0, 0],
+        [0, 1, 1, 1, 1, 1],
+        [0, 1, 0, 1, 0, 1],
+        [0, 0, 1, 1, 0, 0],
+        [0, 0, 0, 0, 0, 1],
+        [0, 1, 0, 0, 0, 0],
+    ],
+)
+@pytest.mark.parametrize("block", [11, 22, 10_000])
+def test_masks_with_holes_score_what_they_say(monkeypatch, scored, block):
+    monkeypatch.setattr(logps, "_BLOCK", block)
+    logits, labels, _ = sample(rows=2, tokens=6)
+    mask = np.array([scored, scored[:1] + scored[:0:-1]], bool)
+    found = token_logps(logits, labels, mask)
+    np.testing.assert_allclose(found, oracle(logits, labels, mask), rtol=1e-12)
+    assert np.all(found[~mask] == 0)
+    gradient = gradient_of(logits, labels, mask)
+    np.testing.assert_allclose(gradient, gradient_oracle(logits, labels, mask), rtol=1e-10, atol=1e-14)
+    read = np.roll(mask, -1, axis=1)
+    assert np.all(gradient[~read] == 0)
+    assert np.all(np.any(gradient[read] != 0, axis=1))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@pytest.mark.parametrize("shift", [-3e4, -200.0, -60.0, 0.0, 60.0, 200.0, 3e4])
+def test_logits_of_any_level_are_scored_alike(dtype, shift):
+    logits, labels, mask = sample()
+    moved = (logits + shift).astype(dtype)
+    tops = moved.max(axis=2, keepdims=True).astype(np.float64)
+    expected = oracle(moved.astype(np.float64) - tops, labels, mask)
+    found = token_logps(moved, labels, mask)
+    assert np.all(np.isfinite(found))
+    rounding = {np.float64: 1e-15, np.float32: 1e-7, np.float16: 1e-7}[dtype]  # halves are computed as singles
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=rounding * max(1, abs(shift)))
+
+
+def test_rows_that_need_care_and_rows_that_do_not_share_a_block():
+    logits, labels, mask = sample(rows=1, tokens=6, dtype=np.float32)
+    mask[:, 1:] = True
+    expected = token_logps(logits, labels, mask)
+    logits[0, 2] -= 1000
+    logits[0, 4] += 1000
+    np.testing.assert_allclose(token_logps(logits, labels, mask), expected, atol=2e-4)
+
+
+def test_a_token_that_cannot_be_has_no_probability_and_no_warning():
+    logits = np.array([[[0.0, -np.inf], [0.0, 0.0]]], np.float32)
+    found = token_logps(logits, np.array([[0, 1]]), np.array([[False, True]]))
+    np.testing.assert_array_equal(found, [[0.0, -np.inf]])
+
+
+def test_where_all_tokens_but_one_cannot_be_that_one_is_certain():
+    logits = np.full((1, 2, 5), -np.inf, np.float32)
+    logits[0, 0, 3] = -700  # the fast sum of exponents is 0
+    found = token_logps(logits, np.array([[0, 3]]), np.array([[False, True]]))
+    np.testing.assert_array_equal(found, [[0.0, 0.0]])
+
+
+MEBIBYTE = 1 << 20
+
+
+def traced(work) -> int:
+    """Return the bytes that the work had allocated at its highest, over what stood before it."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        result = work()
+        peak = tracemalloc.get_traced_memory()[1]
+        del result
+    finally:
+        tracemalloc.stop()
+    return peak - before
+
+
+@pytest.fixture(scope="module")
+def large():
+    """Return 64 MiB of logits, with labels, and a mask that scores all that can be."""
+    logits = np.random.default_rng(1).standard_normal((2, 256, 1 << 15), np.float32)
+    labels = np.zeros((2, 256), np.int64)
+    mask = np.ones((2, 256), bool)
+    mask[:, 0] = False
+    return logits, labels, mask
+
+
+def test_no_array_of_the_logits_size_is_made(large):
+    threads = len(os.sched_getaffinity(0))
+    assert traced(lambda: sequence_logps(*large)) < (3 * threads + 2) * MEBIBYTE  # a buffer of 1 MiB for each
+
+
+def test_the_gradient_is_the_only_array_of_the_logits_size(large):
+    threads = len(os.sched_getaffinity(0))
+    most = large[0].nbytes + (3 * threads + 2) * MEBIBYTE
+    assert large[0].nbytes <= traced(lambda: gradient_of(*large)) < most
 
 
 def test_labels_that_are_not_scored_may_be_anything():
@@ -117,9 +265,13 @@ def test_one_token_scores_nothing():
 
 def test_inputs_may_be_views_and_read_only():
     logits, labels, mask = sample()
-    view = np.asfortranarray(logits)
-    view.flags.writeable = labels.flags.writeable = mask.flags.writeable = False
-    np.testing.assert_allclose(token_logps(view, labels, mask), token_logps(logits, labels, mask), rtol=1e-14)
+    wide = np.zeros((3, 9, 22))
+    wide[:, ::-1, ::2] = logits
+    for view in (np.asfortranarray(logits), wide[:, ::-1, ::2]):
+        view.flags.writeable = labels.flags.writeable = mask.flags.writeable = False
+        np.testing.assert_allclose(token_logps(view, labels, mask), token_logps(logits, labels, mask), rtol=1e-14)
+        found = gradient_of(view, labels, mask)
+        np.testing.assert_allclose(found, gradient_of(logits, labels, mask), rtol=1e-12, atol=1e-15)
 
 
 def test_arrays_of_the_standard_give_the_same_numbers():
@@ -133,6 +285,17 @@ def test_arrays_of_the_standard_give_the_same_numbers():
 def test_logits_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match=r"^logits: expected shape \(B, T, V\), none of them 0, found \("):
         token_logps(np.zeros(shape), np.zeros(shape[:2], np.int64), np.zeros(shape[:2], bool))
+
+
+@pytest.mark.parametrize(("name", "at"), [("labels", 1), ("mask", 2)])
+def test_arrays_of_two_libraries_are_refused_with_the_argument(name, at):
+    arguments = [xps.asarray(array) for array in sample()]
+    arguments[at] = np.asarray(arguments[at])
+    sentence = (
+        rf"^{name}: expected an array of the library that logits is of, found numpy\.ndarray; convert one of them$"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        token_logps(*arguments)
 
 
 @pytest.mark.parametrize(("name", "at"), [("labels", 1), ("mask", 2)])
@@ -168,6 +331,41 @@ def test_a_scored_label_out_of_range_is_refused_with_its_row(label, how):
         token_logps(logits, labels, mask)
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.complex128, np.bool_])
+def test_logits_that_are_no_real_numbers_are_refused(dtype):
+    logits, labels, mask = sample()
+    with pytest.raises(ValueError, match=rf"^logits: expected real numbers, found dtype {np.dtype(dtype)}$"):
+        token_logps(logits.astype(dtype), labels, mask)
+
+
+def test_the_gradient_of_one_token_by_hand():
+    # softmax of (0, ln 3) is (1/4, 3/4); token 1 stands there: 2 * ((0, 1) - (1/4, 3/4))
+    logits = np.array([[[0.0, np.log(3)], [5.0, 5.0]]])
+    found = gradient_of(logits, np.array([[0, 1]]), np.array([[False, True]]), pull=np.array([[7.0, 2.0]]))
+    np.testing.assert_allclose(found, [[[-0.5, 0.5], [0.0, 0.0]]], rtol=1e-15)
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(np.float64, 1e-15), (np.float32, 1e-6), (np.float16, 5e-4)])
+def test_the_gradient_agrees_with_one_hot_less_softmax(dtype, atol):
+    arguments = sample(dtype=dtype)
+    found = gradient_of(*arguments)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, gradient_oracle(*arguments), rtol=1e-12 if dtype is np.float64 else 0, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_the_gradient_may_be_written_into_an_array_or_into_the_logits(dtype):
+    logits, labels, mask = sample(dtype=dtype)
+    expected, room, place = gradient_of(logits, labels, mask), np.full_like(logits, np.nan), logits.copy()
+    for out in (room, place):
+        assert gradient_of(out if out is place else logits, labels, mask, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+
+
+def test_every_position_of_the_gradient_adds_up_to_zero():
+    np.testing.assert_allclose(gradient_of(*sample()).sum(axis=2), 0, atol=1e-14)
+
+
 @FACT
 @given(st.floats(-1e3, 1e3), st.integers(0, 100))
 def test_a_constant_on_all_logits_of_a_position_changes_nothing(constant, seed):
@@ -187,35 +385,36 @@ def test_the_probabilities_of_all_next_tokens_add_up_to_one(seed):
     assert np.exp(sequence_logps(everything, labels, mask)[0]).sum() == pytest.approx(1, rel=1e-12)
 
 
-def pair_of_logits(torch, dtype):
-    """Chosen and rejected logits with gradients, with their labels and masks, as torch tensors."""
-    sides = [tuple(torch.from_numpy(array) for array in sample(seed=seed)) for seed in (1, 2)]
-    return [(logits.to(dtype).requires_grad_(), labels, mask) for logits, labels, mask in sides]
+def test_jax_agrees_with_numpy_and_its_gradient_with_the_analytic_one(jax):
+    logits, labels, mask = sample()
+    arrays = [jax.numpy.asarray(array) for array in (logits, labels, mask)]
+    sums, lengths = sequence_logps(*arrays)
+    np.testing.assert_allclose(np.asarray(sums), sequence_logps(logits, labels, mask)[0], rtol=1e-13)
+    np.testing.assert_array_equal(np.asarray(lengths), mask.sum(axis=1))
+    pull = np.arange(1.0, mask.size + 1).reshape(mask.shape) / mask.size
 
+    def total(logits):
+        return (token_logps(logits, *arrays[1:]) * pull).sum()
 
-def test_torch_autograd_reaches_the_logits_as_the_formula_says():
-    torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
-    sides = pair_of_logits(torch, torch.float64)
-    sums = [sequence_logps(*side)[0] for side in sides]
-    reference = [side.detach() + torch.tensor([1.0, -2.0, 0.5]) for side in sums]
-    names = ("policy_chosen_logps", "policy_rejected_logps", "reference_chosen_logps", "reference_rejected_logps")
-    arguments = dict(zip(names, (*sums, *reference), strict=True))
-    preference_loss(**arguments).losses.sum().backward()
-    for (logits, labels, mask), pull in zip(sides, preference_gradients(**arguments), strict=True):
-        # dL/dlogit[t-1, v] = (dL/dlogps) * (1[v = y_t] - softmax_v) where token t is scored
-        one_hot = torch.nn.functional.one_hot(labels[:, 1:], 11).double()
-        expected = torch.zeros_like(logits)
-        expected[:, :-1] = pull[:, None, None] * (one_hot - torch.softmax(logits, 2)[:, :-1]) * mask[:, 1:, None]
-        torch.testing.assert_close(logits.grad, expected.detach(), rtol=1e-10, atol=1e-14)
+    found = np.asarray(jax.grad(total)(arrays[0]))
+    np.testing.assert_allclose(found, gradient_oracle(logits, labels, mask), rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
-def test_torch_logits_of_half_precision_lose_nothing_more(dtype):
-    torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
-    logits, labels, mask = pair_of_logits(torch, getattr(torch, dtype))[0]
-    sums, lengths = sequence_logps(logits, labels.to(torch.int32), mask)
-    expected = oracle(logits.detach().double().numpy(), labels.numpy(), mask.numpy()).sum(axis=1)
-    np.testing.assert_allclose(sums.detach().numpy(), expected, rtol=1e-6)
-    np.testing.assert_array_equal(lengths.numpy(), mask.sum(dim=1).numpy())
-    sums.sum().backward()
-    assert logits.grad.dtype == getattr(torch, dtype)
+def test_jax_without_float64_scores_in_float32_and_says_nothing(dtype):
+    jax = pytest.importorskip("jax", reason="jax is not installed: pip install 'jax>=0.10,<0.11'")
+    logits, labels, mask = (jax.numpy.asarray(array) for array in sample(dtype=np.float32))
+    narrow = logits.astype(dtype)
+    found = token_logps(narrow, labels, mask)
+    assert found.dtype == np.float32
+    expected = oracle(np.asarray(narrow.astype("float32")), np.asarray(labels), np.asarray(mask))
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_gradient_of_jax_passes_by_what_cannot_be(jax):
+    logits, labels, mask = sample()
+    logits[:, :, 10] = -np.inf
+    labels %= 10
+    arrays = [jax.numpy.asarray(array) for array in (logits, labels, mask)]
+    found = jax.grad(lambda each: sequence_logps(each, *arrays[1:])[0].sum())(arrays[0])
+    assert np.all(np.isfinite(np.asarray(found)))

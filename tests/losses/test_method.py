@@ -122,6 +122,27 @@ def test_baseline_agrees_with_the_textbook_softplus(gamma):
 
 
 @pytest.mark.parametrize(
+    ("knobs", "label"),
+    [
+        ({}, "DPO, beta 0.1"),
+        ({"dpo_beta": 0.25, "rpo_alpha": 1}, "DPO, beta 0.25, alpha 1"),
+        ({"dpo_reference_free": True}, "DPO, beta 0.1, no reference"),
+        (
+            {"dpo_beta": 5, "dpo_normalize_logratios_by_length": True, "dpo_reference_free": True, "rpo_alpha": 0.5},
+            "DPO, beta 5, per token, no reference, alpha 0.5",
+        ),
+        ({"dpo_beta": 2.5, "simpo_gamma": 1.375}, "SimPO, beta 2.5, gamma 1.375"),
+        (
+            {"dpo_beta": 2, "simpo_gamma": 1, "dpo_normalize_logratios_by_length": True, "dpo_reference_free": True},
+            "SimPO, beta 2, gamma 1",
+        ),
+    ],
+)
+def test_a_label_names_what_is_in_force(knobs, label):
+    assert DPO(**knobs).label == label
+
+
+@pytest.mark.parametrize(
     "knobs",
     [
         {},

@@ -9,20 +9,20 @@ from preftune.losses.metrics import KEYS, wire_row
 
 LOGPS = {
     "policy_chosen_logps": [-10.0, -4.0],
-    "policy_rejected_logps": [-14.0, -4.0],
+    "policy_rejected_logps": [-15.0, -4.0],
     "reference_chosen_logps": [-11.0, -4.0],
     "reference_rejected_logps": [-12.0, -6.0],
 }
-EXPECTED = {  # log-ratios: chosen 1 and 0, rejected -2 and 2; beta 0.1
-    "loss": 0.6762470569250595,  # (softplus(-0.3) + softplus(0.2)) / 2
+EXPECTED = {  # log-ratios: chosen 1 and 0, rejected -3 and 2; beta 0.1
+    "loss": 0.6555770608907722,  # (softplus(-0.4) + softplus(0.2)) / 2
     "accuracy": 0.5,
     "rewards_chosen": 0.05,
-    "rewards_rejected": 0.0,
-    "margin": 0.05,
+    "rewards_rejected": -0.05,
+    "margin": 0.1,
     "kl_chosen": 0.25,
-    "kl_rejected": 2.0,
+    "kl_rejected": 3.25,
     "logps_chosen": -7.0,
-    "logps_rejected": -9.0,
+    "logps_rejected": -9.5,
 }
 
 
@@ -47,7 +47,7 @@ def test_kl_is_against_the_reference_even_when_the_loss_has_none():
         method=DPO(dpo_reference_free=True),
     )
     found = preference_metrics(loss, **LOGPS)
-    assert (found["kl_chosen"], found["kl_rejected"]) == (0.25, 2.0)
+    assert (found["kl_chosen"], found["kl_rejected"]) == (0.25, 3.25)
 
 
 def test_metrics_of_a_batch_with_gradients_are_plain_numbers():

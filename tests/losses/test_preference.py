@@ -6,7 +6,18 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from preftune.losses import DPO, preference_gradients, preference_loss
+from preftune.losses import (
+    DPO,
+    batch_token_nll,
+    chosen_nll,
+    dpo_loss,
+    gradient_weights,
+    length_normalized_dpo_loss,
+    preference_gradients,
+    preference_loss,
+    reference_free_dpo_loss,
+    simpo_loss,
+)
 
 FACT = settings(max_examples=60, deadline=None, database=None, derandomize=True)
 LOGPS = ("policy_chosen_logps", "policy_rejected_logps", "reference_chosen_logps", "reference_rejected_logps")
@@ -60,6 +71,28 @@ def batch(seed: int = 3, size: int = 7) -> dict[str, np.ndarray]:
     return dict(zip(ARGUMENTS, (*policy, *reference, *lengths), strict=True)) | {"weights": weights}
 
 
+NAMED = {  # method: the loss that its knobs choose, what it takes, and its own knobs
+    PLAIN: (dpo_loss, LOGPS, {"beta": 0.1}),
+    FREE: (reference_free_dpo_loss, LOGPS[:2], {"beta": 0.1}),
+    NORMALIZED: (length_normalized_dpo_loss, ARGUMENTS, {"beta": 0.1}),
+    NORMALIZED_FREE: (simpo_loss, LOGPS[:2] + ARGUMENTS[4:], {"beta": 0.1, "gamma": 0.0}),
+    SIMPO: (simpo_loss, LOGPS[:2] + ARGUMENTS[4:], {"beta": 2.0, "gamma": 0.5}),
+}
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
+
+
+@pytest.fixture
+def jax():
+    """Return JAX with float64 switched on for one test."""
+    jax = pytest.importorskip("jax", reason="jax is not installed: pip install 'jax>=0.10,<0.11'")
+    with jax.enable_x64(True):
+        yield jax
+
+
 def oracle(pair: dict[str, float], method: DPO) -> tuple[float, float, float]:
     """Return loss and rewards of one pair, written down from the paper's formulas in plain floats."""
     p_c, p_r, r_c, r_r, n_c, n_r = (float(pair[name]) for name in ARGUMENTS)
@@ -109,6 +142,107 @@ def test_rpo_adds_the_token_mean_of_the_chosen_side_by_hand(method):
 def test_the_method_is_plain_dpo_unless_told():
     np.testing.assert_array_equal(preference_loss(**PAIR).losses, preference_loss(**PAIR, method=DPO()).losses)
     np.testing.assert_array_equal(preference_gradients(**PAIR), preference_gradients(**PAIR, method=DPO()))
+
+
+@pytest.mark.parametrize("method", NAMED, ids=named)
+def test_the_loss_is_the_named_one_that_the_knobs_choose(method):
+    arguments = batch()
+    function, names, knobs = NAMED[method]
+    losses = function(**{name: arguments[name] for name in names}, **knobs)
+    nll = chosen_nll(policy_chosen_logps=arguments["policy_chosen_logps"], chosen_lengths=arguments["chosen_lengths"])
+    for alpha, expected in ((0.0, losses), (0.5, losses + 0.5 * nll)):
+        found = preference_loss(**arguments, method=method.model_copy(update={"rpo_alpha": alpha}))
+        np.testing.assert_array_equal(found.losses, expected * arguments["weights"])
+
+
+# Two pairs at their references: 10 nats on 2 chosen tokens, 4 nats on 8.
+TWO = {
+    "policy_chosen_logps": [-10.0, -4.0],
+    "policy_rejected_logps": [-1.0, -1.0],
+    "reference_chosen_logps": [-10.0, -4.0],
+    "reference_rejected_logps": [-1.0, -1.0],
+    "chosen_lengths": [2, 8],
+}
+
+
+def test_the_two_forms_of_the_nll_by_hand():
+    method, ln2 = DPO(dpo_beta=0.1, rpo_alpha=0.5), math.log(2)
+    of_sequences = preference_loss(**TWO, method=method)
+    of_batch = preference_loss(**TWO, method=method, nll="batch-token")
+    # half of 10/2 and of 4/8; half of 10 * 2/10 and of 4 * 2/10, whose mean is half of 14/10
+    np.testing.assert_allclose(of_sequences.losses, [ln2 + 2.5, ln2 + 0.25], rtol=1e-15)
+    np.testing.assert_allclose(of_batch.losses, [ln2 + 1.0, ln2 + 0.4], rtol=1e-15)
+    assert float(of_batch.mean) == pytest.approx(ln2 + 0.7, rel=1e-15)
+    np.testing.assert_array_equal(of_batch.rewards_chosen, of_sequences.rewards_chosen)
+
+
+def test_the_gradients_of_the_two_forms_of_the_nll_by_hand():
+    method = DPO(dpo_beta=0.1, rpo_alpha=0.5)
+    chosen, rejected = preference_gradients(**TWO, method=method)
+    np.testing.assert_allclose(chosen, [-0.05 - 0.25, -0.05 - 0.0625], rtol=1e-15)  # 0.5/2 and 0.5/8
+    np.testing.assert_allclose(rejected, [0.05, 0.05], rtol=1e-15)
+    chosen, rejected = preference_gradients(**TWO, method=method, nll="batch-token")
+    np.testing.assert_allclose(chosen, [-0.05 - 0.1, -0.05 - 0.1], rtol=1e-15)  # 0.5 * 2/10
+    np.testing.assert_allclose(rejected, [0.05, 0.05], rtol=1e-15)
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method.rpo_alpha], ids=named)
+def test_the_batch_token_nll_is_added_and_differentiated(method):
+    arguments, step = batch(), 1e-5
+    bare = preference_loss(**arguments, method=method.model_copy(update={"rpo_alpha": 0.0}))
+    found = preference_loss(**arguments, method=method, nll="batch-token")
+    chosen = {name: arguments[name] for name in ("policy_chosen_logps", "chosen_lengths")}
+    expected = bare.losses + 0.5 * batch_token_nll(**chosen) * arguments["weights"]
+    np.testing.assert_allclose(found.losses, expected, rtol=1e-14)
+    for at, side in enumerate(LOGPS[:2]):
+        ends = [
+            preference_loss(**arguments | {side: arguments[side] + sign * step}, method=method, nll="batch-token")
+            for sign in (1, -1)
+        ]
+        gradient = preference_gradients(**arguments, method=method, nll="batch-token")[at]
+        np.testing.assert_allclose(gradient, (ends[0].losses - ends[1].losses) / (2 * step), rtol=1e-6, atol=1e-9)
+
+
+def test_without_rpo_alpha_the_form_of_the_nll_says_nothing():
+    one, other = (preference_loss(**PAIR, nll=form) for form in ("sequence", "batch-token"))
+    np.testing.assert_array_equal(one.losses, other.losses)
+
+
+@pytest.mark.parametrize("compute", [preference_loss, preference_gradients])
+def test_another_form_of_the_nll_is_refused(compute):
+    with pytest.raises(ValueError, match=r"^nll: expected one of sequence, batch-token, found 'token'$"):
+        compute(**PAIR, nll="token")
+
+
+GRADIENT_WEIGHTS = {  # q of the hand-worked pair
+    PLAIN: 0.425557483188341,
+    FREE: 0.401312339887548,
+    NORMALIZED: 0.47502081252106,
+    NORMALIZED_FREE: 0.5374298453437496,
+    SIMPO: 0.9706877692486436,
+}
+
+
+@pytest.mark.parametrize("method", GRADIENT_WEIGHTS, ids=named)
+def test_gradient_weights_by_hand(method):
+    found = gradient_weights(**PAIR, method=method)
+    np.testing.assert_allclose(found, [GRADIENT_WEIGHTS[method]], rtol=1e-14)
+    np.testing.assert_allclose(gradient_weights(**PAIR, weights=[3.0], method=method), 3 * found, rtol=1e-15)
+
+
+@each_method
+def test_beta_times_the_gradient_weights_is_the_pull_on_the_rejected_side(method):
+    arguments = batch()
+    found = method.dpo_beta * gradient_weights(**arguments, method=method)
+    lengths = arguments["rejected_lengths"] if method.is_normalized else 1
+    np.testing.assert_allclose(found / lengths, preference_gradients(**arguments, method=method)[1], rtol=1e-14)
+
+
+def test_gradient_weights_are_half_at_zero_all_where_wrong_and_none_where_learned():
+    found = gradient_weights(
+        policy_chosen_logps=[0.0, -1e13, 1e13], policy_rejected_logps=[0.0] * 3, method=DPO(dpo_reference_free=True)
+    )
+    assert found.tolist() == [0.5, 1.0, 0.0]
 
 
 @each_method
@@ -221,7 +355,10 @@ def test_weights_multiply_losses_and_zero_keeps_its_place_in_the_mean():
     np.testing.assert_allclose([-chosen, rejected], [[2 * gradient, 0.0, gradient / 2]] * 2, rtol=1e-15)
 
 
-@pytest.mark.parametrize("compute", [preference_loss, preference_gradients])
+each_function = pytest.mark.parametrize("compute", [gradient_weights, preference_gradients, preference_loss])
+
+
+@each_function
 @pytest.mark.parametrize(
     ("method", "missing", "reason"),
     [
@@ -256,7 +393,7 @@ def test_what_the_method_does_not_need_may_be_left_out(method, enough):
     )
 
 
-@pytest.mark.parametrize("compute", [preference_loss, preference_gradients])
+@each_function
 @pytest.mark.parametrize("side", ["chosen_lengths", "rejected_lengths"])
 @pytest.mark.parametrize(("length", "found"), [(0, "0"), (-3, "-3"), (math.nan, "nan")])
 def test_a_side_with_nothing_scored_is_named_with_its_pair(compute, side, length, found):
@@ -377,18 +514,17 @@ def test_the_gradient_saturates_at_beta_and_vanishes(z, beta):
 
 
 @each_method
-def test_torch_autograd_agrees_with_the_analytic_gradients(method):
-    torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
+@pytest.mark.parametrize("nll", ["batch-token", "sequence"])
+def test_torch_autograd_agrees_with_the_analytic_gradients(torch, method, nll):
     arguments = {name: torch.from_numpy(values) for name, values in batch().items()}
     sides = [arguments[name].requires_grad_() for name in LOGPS[:2]]
-    preference_loss(**arguments, method=method).losses.sum().backward()
-    for side, expected in zip(sides, preference_gradients(**arguments, method=method), strict=True):
+    preference_loss(**arguments, method=method, nll=nll).losses.sum().backward()
+    for side, expected in zip(sides, preference_gradients(**arguments, method=method, nll=nll), strict=True):
         torch.testing.assert_close(side.grad, expected.detach(), rtol=1e-12, atol=1e-15)
 
 
 @each_method
-def test_torch_agrees_with_numpy(method):
-    torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
+def test_torch_agrees_with_numpy(torch, method):
     arguments = batch()
     found = preference_loss(**{name: torch.from_numpy(v) for name, v in arguments.items()}, method=method)
     expected = preference_loss(**arguments, method=method)
@@ -397,8 +533,7 @@ def test_torch_agrees_with_numpy(method):
 
 
 @each_method
-def test_torch_bfloat16_inputs_are_computed_in_float64(method):
-    torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
+def test_torch_bfloat16_inputs_are_computed_in_float64(torch, method):
     narrow = {name: torch.from_numpy(values).to(torch.bfloat16) for name, values in batch().items()}
     wide = {name: values.double() for name, values in narrow.items()}
     narrow["policy_chosen_logps"].requires_grad_()
@@ -409,15 +544,65 @@ def test_torch_bfloat16_inputs_are_computed_in_float64(method):
     assert narrow["policy_chosen_logps"].grad.dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("function", [preference_loss, preference_gradients])
-def test_a_method_that_is_no_dpo_is_refused(function):
-    with pytest.raises(TypeError, match=r"method: expected a DPO, found 'dpo'; write preftune.DPO\(dpo_beta=0.1\)"):
-        function(policy_chosen_logps=[-1.0], policy_rejected_logps=[-2.0], method="dpo")
+@each_function
+def test_a_method_that_is_no_dpo_is_refused(compute):
+    with pytest.raises(TypeError, match=r"^method: expected a DPO, found 'dpo'; write preftune.DPO\(dpo_beta=0.1\)$"):
+        compute(policy_chosen_logps=[-1.0], policy_rejected_logps=[-2.0], method="dpo")
 
 
-def test_a_negative_weight_is_refused():
-    with pytest.raises(ValueError, match=r"weights\[1\]: expected at least 0 as a weight, found -1"):
-        preference_loss(
-            policy_chosen_logps=[-1.0, -1.0], policy_rejected_logps=[-2.0, -2.0], weights=[1.0, -1.0],
-            method=DPO(dpo_reference_free=True),
-        )  # fmt: skip
+@each_function
+def test_a_negative_weight_is_refused(compute):
+    with pytest.raises(ValueError, match=r"^weights\[1\]: expected at least 0 as a weight, found -1; swap the sides"):
+        compute(policy_chosen_logps=[-1.0, -1.0], policy_rejected_logps=[-2.0, -2.0], weights=[1.0, -1.0], method=FREE)
+
+
+@each_function
+def test_arrays_of_two_libraries_are_refused(compute):
+    arrays = {name: np.asarray(values) for name, values in PAIR.items()}
+    with pytest.raises(
+        ValueError, match=r"^weights: expected an array of the library that policy_chosen_logps is of, "
+    ):
+        compute(**arrays, weights=xps.asarray([1.0]))
+
+
+@each_method
+def test_lists_beside_torch_tensors_give_the_same_numbers(torch, method):
+    arguments = batch()
+    mixed = {name: values.tolist() for name, values in arguments.items()}
+    mixed["policy_rejected_logps"] = torch.from_numpy(arguments["policy_rejected_logps"])
+    found = preference_loss(**mixed, method=method)
+    np.testing.assert_allclose(found.losses.numpy(), preference_loss(**arguments, method=method).losses, rtol=1e-13)
+
+
+def test_torch_tensors_beside_numpy_arrays_are_refused(torch):
+    with pytest.raises(ValueError, match=r"^policy_rejected_logps: expected .*, found numpy\.ndarray; convert one"):
+        preference_loss(policy_chosen_logps=torch.zeros(1), policy_rejected_logps=np.zeros(1), method=FREE)
+
+
+@each_method
+@pytest.mark.parametrize("nll", ["batch-token", "sequence"])
+def test_jax_agrees_with_numpy_and_its_gradient_with_the_analytic_one(jax, method, nll):
+    arguments = batch()
+    arrays = {name: jax.numpy.asarray(values) for name, values in arguments.items()}
+    found = preference_loss(**arrays, method=method, nll=nll)
+    expected = preference_loss(**arguments, method=method, nll=nll)
+    for name in ("losses", "rewards_chosen", "rewards_rejected", "mean", "accuracy", "margin"):
+        np.testing.assert_allclose(np.asarray(getattr(found, name)), getattr(expected, name), rtol=1e-13)
+
+    def total(chosen, rejected):
+        moved = {"policy_chosen_logps": chosen, "policy_rejected_logps": rejected}
+        return preference_loss(**arrays | moved, method=method, nll=nll).losses.sum()
+
+    gradients = jax.grad(total, argnums=(0, 1))(*(arrays[name] for name in LOGPS[:2]))
+    for side, analytic in zip(gradients, preference_gradients(**arguments, method=method, nll=nll), strict=True):
+        np.testing.assert_allclose(np.asarray(side), analytic, rtol=1e-12, atol=1e-15)
+
+
+@each_method
+def test_jax_without_float64_computes_in_float32_and_says_nothing(method):
+    jax = pytest.importorskip("jax", reason="jax is not installed: pip install 'jax>=0.10,<0.11'")
+    arguments = batch()
+    found = preference_loss(**{name: jax.numpy.asarray(values) for name, values in arguments.items()}, method=method)
+    assert found.losses.dtype == np.float32
+    expected = preference_loss(**arguments, method=method).losses
+    np.testing.assert_allclose(np.asarray(found.losses), expected, rtol=1e-4, atol=1e-6)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from preftune.errors import DataError
 from preftune.pairs import PreferencePair, check
-from preftune.pairs.conversion import Conversion, convert, read
+from preftune.pairs.conversion import Conversion, convert, read, read_placed
 from preftune.pairs.formats.table import LAYOUTS
 
 USER = {"role": "user", "content": "Q\u2028?"}
@@ -272,6 +272,21 @@ def test_read_raises_at_the_call_for_its_arguments_and_an_absent_file(tmp_path, 
         read(write_rows(TRL), source="hf")
     with pytest.raises(DataError, match=r"^ties='keep': expected 'drop'; choose one of them$"):
         read(write_rows(LLMBAR | {"preference": 1, "instruction": "Q?"}), ties="keep")
+
+
+def test_read_placed_names_the_source_and_the_place_of_each_pair(write_rows):
+    src = write_rows(TRL, TRL | {"chosen": 7}, TRL)
+    name, reading = read_placed(src, unfit="drop")
+    assert (name, list(reading)) == (src.name, [(f"{src.name}:1", PAIR), (f"{src.name}:3", PAIR)])
+    assert (reading.rows, sum(reading.dropped.values())) == (3, 1)
+    name, reading = read_placed([TOGETHER])
+    assert (name, list(reading)) == ("the rows", [("row 1", PAIR)])
+
+
+def test_read_placed_raises_for_an_unfit_row_unless_it_is_to_be_dropped(write_rows):
+    src = write_rows(TRL, TRL | {"chosen": 7})
+    with pytest.raises(DataError, match=rf"^{src.name}:2: chosen is a number"):
+        list(read_placed(src)[1])
 
 
 # Layouts

@@ -12,7 +12,7 @@ import pytest
 
 from preftune.errors import DataError
 from preftune.pairs import processes
-from preftune.pairs.processes import Processes, serve
+from preftune.pairs.processes import Processes, cores, serve, startable
 from preftune.pairs.rules.catalog import pair_line
 
 
@@ -39,6 +39,36 @@ def test_a_call_is_made_in_another_process_and_its_result_comes_back(pool):
 
 def test_results_come_back_in_the_order_of_the_calls(pool):
     assert list(pool.map(divmod, range(50), [7] * 50)) == [divmod(number, 7) for number in range(50)]
+
+
+def test_the_processes_have_an_environment_of_their_own_beside_the_callers(monkeypatch):
+    monkeypatch.setenv("PREFTUNE_INHERITED", "one")
+    monkeypatch.setenv("PREFTUNE_CHANGED", "one")
+    with Processes(1, {"PREFTUNE_CHANGED": "two", "PREFTUNE_ADDED": "three"}) as pool:
+        names = ("PREFTUNE_INHERITED", "PREFTUNE_CHANGED", "PREFTUNE_ADDED")
+        assert list(pool.map(os.getenv, names)) == ["one", "two", "three"]
+    assert (os.getenv("PREFTUNE_CHANGED"), os.getenv("PREFTUNE_ADDED")) == ("one", None)
+
+
+def test_interpreters_are_started_on_posix_by_one_that_is_no_frozen_program(monkeypatch):
+    assert startable()
+    for module, changes in (
+        ("os", {"name": "nt"}),
+        ("sys", {"executable": sys.executable, "frozen": True}),
+        ("sys", {"executable": None}),
+        ("sys", {"executable": ""}),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(processes, module, types.SimpleNamespace(**changes))
+            assert startable() is False
+
+
+def test_cores_are_those_that_this_process_may_use_or_all_that_are_known(monkeypatch):
+    monkeypatch.setattr(processes, "os", types.SimpleNamespace(sched_getaffinity=lambda _: {0, 2, 5}))
+    assert cores() == 3
+    for known, expected in ((None, 1), (1, 1), (4, 4)):
+        monkeypatch.setattr(processes, "os", types.SimpleNamespace(cpu_count=lambda known=known: known))
+        assert cores() == expected
 
 
 def test_no_more_processes_are_started_than_stated():

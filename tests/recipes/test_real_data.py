@@ -1,5 +1,8 @@
 """Real preference data, through the client, against the local server."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 import preftune as pt
@@ -18,6 +21,18 @@ def llmbar(real_data, tmp_path):
         parts.append((tmp_path / f"{name}.jsonl").read_text(encoding="utf-8"))
     joined.write_text("".join(parts), encoding="utf-8")
     return joined
+
+
+@pytest.mark.parametrize("name", ["llamafactory/dpo_en.json", *(f"llmbar/{name}.json" for name in LLMBAR)])
+def test_real_pairs_are_rehearsed(real_data, name):
+    found = pt.rehearse(real_data / name, pt.DPO(dpo_beta=0.2), pairs=24, folds=2)
+    assert (len(found.cases), found.dropped) == (24, {})
+    assert found.total == len(json.loads((real_data / name).read_text(encoding="utf-8")))
+    assert all(case.place.startswith(f"{Path(name).name}: row ") for case in found.cases)
+    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert [0 <= judge["accuracy"] <= 1 for judge in told["judges"]] == [True] * 5
+    assert 1 < found.bits < 8
+    assert [line for line in str(found).splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.parametrize(("name", "duplicates"), [("dpo_en", 5), ("dpo_zh", 11)])

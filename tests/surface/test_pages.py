@@ -31,6 +31,14 @@ def test_each_page_is_what_the_code_makes(pages, name):
     assert (DOCS / name).read_text(encoding="utf-8") == pages[name], "run: python docs/make_pages.py"
 
 
+def test_each_figure_is_what_the_code_draws_and_stands_in_the_page(make_pages):
+    drawn = make_pages.figures()
+    kept = {f"figures/{path.name}": path.read_text(encoding="utf-8") for path in (DOCS / "figures").iterdir()}
+    assert kept == drawn, "run: python docs/make_pages.py"
+    shown = re.findall(r"!\[[^]]+\]\((figures/[^)]+)\)", (DOCS / "losses.md").read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted(drawn)
+
+
 def test_every_rule_has_its_row_and_its_section_with_what_it_says(pages):
     page = pages["rules.md"]
     sections = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
@@ -52,6 +60,7 @@ def test_main_writes_the_pages(make_pages, pages, tmp_path, monkeypatch):
     for name in ("rules.head.md", "formats.head.md"):
         (tmp_path / name).write_text((DOCS / name).read_text(encoding="utf-8"), encoding="utf-8")
     make_pages.main()
-    assert {path.name: path.read_bytes() for path in tmp_path.glob("*s.md")} == {
-        name: page.encode() for name, page in pages.items()
-    }
+    written = {path.name: path.read_bytes() for path in tmp_path.glob("*s.md")}
+    assert written == {name: page.encode() for name, page in pages.items()}
+    drawn = {f"figures/{path.name}": path.read_text(encoding="utf-8") for path in (tmp_path / "figures").iterdir()}
+    assert drawn == make_pages.figures()

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+_NOTHING = 1e-4  # of an axis
+
 
 @dataclass(frozen=True)
 class Series:
@@ -27,6 +29,7 @@ class Panel:
     title: str
     series: Sequence[Series]
     baseline: tuple[str, float] | None = None  # what the line means, and where it stands
+    x_label: str = ""
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -40,6 +43,11 @@ class Panel:
         low_x, high_x = _widened(min(x for x, _ in points), max(x for x, _ in points))
         low_y, high_y = _widened(min(ys), max(ys))
         return low_x, high_x, low_y, high_y
+
+
+def label(value: float, low: float, high: float) -> str:
+    """Return how a value of an axis from `low` to `high` is written; what is nothing beside the axis is 0."""
+    return f"{value:.4g}" if abs(value) > _NOTHING * (high - low) else "0"
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from preftune.charts.panel import Panel
+from preftune.charts.panel import Panel, label
 
-_MARKS = "ox+*"
+_MARKS = "ox+*@%"
 _LABEL = 9  # columns of the y axis
 
 
@@ -20,9 +20,10 @@ def draw_text(panel: Panel, *, width: int = 78, height: int = 10) -> str:
             column = round((x - low_x) / (high_x - low_x) * (columns - 1))
             row = grid[_row(y, low_y, high_y, height)]
             row[column] = mark if row[column] in (" ", "·", mark) else "#"  # two curves in one place
-    labels = {0: high_y, height - 1: low_y}
-    lines = [f"{_label(labels.get(at)):>{_LABEL - 2}} |{''.join(row)}".rstrip() for at, row in enumerate(grid)]
-    axis = f"{low_x:g}".ljust(columns - len(f"{high_x:g}")) + f"{high_x:g}"
+    labels = {0: label(high_y, low_y, high_y), height - 1: label(low_y, low_y, high_y)}
+    lines = [f"{labels.get(at, ''):>{_LABEL - 2}} |{''.join(row)}".rstrip() for at, row in enumerate(grid)]
+    low, high = f"{low_x:g}", f"{high_x:g}"
+    axis = low + panel.x_label.center(columns - len(low) - len(high)) + high
     return "\n".join([_title(panel), *lines, " " * _LABEL + axis])
 
 
@@ -35,7 +36,3 @@ def _title(panel: Panel) -> str:
 
 def _row(y: float, low: float, high: float, height: int) -> int:
     return height - 1 - round((y - low) / (high - low) * (height - 1))
-
-
-def _label(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"

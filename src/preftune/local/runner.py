@@ -21,29 +21,17 @@ from typing import Any
 
 import numpy as np
 
-from preftune.api.config import DPO, SFT, CosineSchedule, FullFineTuning, JobConfig
+from preftune.api.config import DPO, SFT, JobConfig, LoRA
 from preftune.local import limits, validate
 from preftune.local.admission import Refused, parent
 from preftune.local.engine.checkpoint import adapter_archive, load_weights, merged_archive, save_weights, write_whole
-from preftune.local.engine.encode import Cut, answer_bytes, cut, encode, join, render
-from preftune.local.engine.model import Weights, base_weights
-from preftune.local.engine.train import (
-    Checkpoint,
-    EarlyStopping,
-    EpochEnd,
-    Item,
-    Objective,
-    Pair,
-    Preference,
-    Row,
-    Settings,
-    Stopped,
-    Supervised,
-    total_steps,
-    train,
-)
+from preftune.local.engine.encode import Cut, answer_bytes, cut, cut_pair, encode, encode_pair, join, render
+from preftune.local.engine.model import base_weights
+from preftune.local.engine.objectives import Objective, Preference, Supervised
+from preftune.local.engine.parameters import LowRank, Weights
+from preftune.local.engine.plan import parameters_of, settings_of
+from preftune.local.engine.train import Checkpoint, EpochEnd, Item, Row, Stopped, total_steps, train
 from preftune.local.store import Record, Store
-from preftune.losses.metrics import wire_row
 from preftune.pairs.formats import together
 
 _ATTEMPTS = 3  # a job whose worker died this often is not begun again
@@ -128,9 +116,10 @@ class _Run:
             "data, not what that model would reach. Rates are scaled to it; the metrics report yours."
         )
         self._event("warning", stand_in, level="warning")
+        self._tell_unused()
         objective = self._objective("training", self._config.training_file)
         held_out = self._objective("validation", self._config.validation_file) if self._config.n_evals else None
-        settings = self._settings()
+        parameters, settings = parameters_of(self._config, weights), settings_of(self._config)
         total = total_steps(len(objective), settings)
         facts = {
             "total_steps": total,
@@ -140,11 +129,18 @@ class _Run:
         }
         self._store.move_job(self._id, expected=("running",), to="running", facts=facts)
         self._event("training_start", f"Training begins: {len(objective)} examples, {total} steps.")
-        for item in train(weights, objective, settings, held_out):
+        for item in train(parameters, objective, settings, held_out):
             if self._store.status(self._id) != "running":
                 raise _Cancelled
             self._record_item(item)
         self._finish()
+
+    def _tell_unused(self) -> None:
+        """Say which knobs of the adapter the embedded engine does not have."""
+        kind = self._config.training_type
+        if isinstance(kind, LoRA) and (kind.lora_dropout or kind.lora_trainable_modules != "all-linear"):
+            message = "The embedded engine adapts every matrix, without dropout: lora_dropout and "
+            self._event("warning", f"{message}lora_trainable_modules change nothing here.", level="warning")
 
     def _start_weights(self) -> Weights:
         """Return the model at the job's start, which is the reference of DPO; it is kept with the job."""
@@ -196,13 +192,13 @@ class _Run:
         pairs, shortened, empty = [], 0, 0
         for _, row, _ in validate.rows(path):
             pair = together.read(row)
-            context = render(pair.prompt)
-            sides = [cut(context, answer_bytes(side), budget) for side in (pair.chosen, pair.rejected)]
+            sides = cut_pair(pair, budget)
             shortened += any(not side.whole for side in sides)
-            if not all(side.answer or side.whole for side in sides):
+            encoded = encode_pair(sides, pair.weight)
+            if encoded is None:
                 empty += 1
-                continue
-            pairs.append(Pair(encode(sides[0]), encode(sides[1]), 1.0 if pair.weight is None else float(pair.weight)))
+            else:
+                pairs.append(encoded)
         self._tell_cut(f"pairs of the {split} file", budget, shortened, empty)
         if not pairs:
             raise UserError(f"The budget of {budget} bytes a side leaves no answer in the {split} file; {_ROOM}.")
@@ -235,32 +231,6 @@ class _Run:
             message = f"{shortened} {what} were cut to {budget} bytes{dropped}."
             self._event("warning", message, level="warning")
 
-    def _settings(self) -> Settings:
-        config = self._config
-        schedule = config.lr_scheduler
-        stopping = (
-            EarlyStopping(
-                config.early_stopping_patience, config.early_stopping_min_delta, config.early_stopping_warmup_evals
-            )
-            if config.early_stopping_enabled
-            else None
-        )
-        return Settings(
-            epochs=config.n_epochs,
-            batch_size=int(config.batch_size) * (config.gradient_accumulation_steps or 1),
-            rate=limits.engine_rate(config.learning_rate, self._method.method),
-            schedule=schedule.lr_scheduler_type,
-            min_rate_ratio=schedule.min_lr_ratio,
-            cycles=schedule.num_cycles if isinstance(schedule, CosineSchedule) else 0.5,
-            warmup_ratio=config.warmup_ratio,
-            max_grad_norm=config.max_grad_norm,
-            weight_decay=config.weight_decay,
-            seed=limits.DEFAULT_SEED if config.random_seed is None else config.random_seed,
-            evals=config.n_evals,
-            checkpoints=config.n_checkpoints,
-            early_stopping=stopping,
-        )
-
     def _record_item(self, item: Item) -> None:
         if isinstance(item, Row):
             self._record_row(item)
@@ -273,14 +243,11 @@ class _Run:
             self._record_stop(item)
 
     def _record_row(self, row: Row) -> None:
-        metrics = dict(row.metrics)
-        if "learning_rate" in metrics:
-            metrics["learning_rate"] *= self._config.learning_rate
         facts: Record = {"steps_completed": row.step}
         if row.split == "eval":
             self._evals += 1
             facts["evals_completed"] = self._evals
-        wire = wire_row(row.split, step=row.step, epoch=row.epoch, metrics=metrics)
+        wire = row.wire(self._config.learning_rate)
         self._store.add_row(self._id, step=row.step, split=row.split, row=wire, facts=facts)
 
     def _record_stop(self, item: Stopped) -> None:
@@ -294,14 +261,15 @@ class _Run:
     def _keep(self, item: Checkpoint) -> None:
         """Put the weights and their archives on disk, then remember them."""
         path = self._store.checkpoint_path(self._id, item.step)
-        save_weights(item.weights, path)
+        merged, parameters = item.parameters.merged(), item.parameters
+        save_weights(merged, path)
         about = {"engine": "preftune embedded byte model", "base_model_name_or_path": self._record["facts"]["model"]}
-        about |= {"job": self._id, "step": item.step}
-        lora = not isinstance(self._config.training_type, FullFineTuning)
-        if lora:
-            write_whole(path.with_suffix(".adapter.tar.zst"), adapter_archive(item.weights, about))
-        if item.final or not lora:
-            write_whole(path.with_suffix(".merged.tar.zst"), merged_archive(item.weights, about))
+        about |= {"job": self._id, "step": item.step, "continues": self._config.from_checkpoint}
+        if isinstance(parameters, LowRank):
+            adapter = about | {"peft_type": "LORA", "r": parameters.rank, "lora_alpha": parameters.alpha}
+            write_whole(path.with_suffix(".adapter.tar.zst"), adapter_archive(parameters.trained, adapter))
+        if item.final or not isinstance(parameters, LowRank):
+            write_whole(path.with_suffix(".merged.tar.zst"), merged_archive(merged, about))
         message = f"Saved the {'final ' if item.final else ''}checkpoint of step {item.step}."
         self._store.add_checkpoint(self._id, step=item.step, final=item.final, message=message)
 

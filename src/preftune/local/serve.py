@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from preftune.errors import LocalServerError
+from preftune.local import limits
 from preftune.local.store import Store
 
 _HOST = "127.0.0.1"
 _START_TIMEOUT = 30.0  # seconds; a cold disk needs a few
 _END_TIMEOUT = 5.0  # seconds for the worker to see the end of its pipe
 _FIRST_REST, _LONGEST_REST = 0.01, 5.0  # seconds before a dead worker begins again; each death doubles it
-_ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # same sums, same rows
 
 
 class LocalServer:
@@ -146,7 +146,7 @@ class _Worker:
             [sys.executable, "-m", "preftune.local.runner", str(self._folder)],
             stdin=subprocess.PIPE,
             bufsize=0,
-            env={**os.environ, **_ONE_THREAD},
+            env={**os.environ, **limits.ONE_THREAD},
             start_new_session=True,  # Ctrl-C in the terminal is the server's to handle
         )
 

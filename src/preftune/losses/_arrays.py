@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import array_api_compat
@@ -24,11 +25,12 @@ def widest(xp: Any, array: Array) -> Any:
 def pair_arrays(**arguments: Array | None) -> dict[str, Array | None]:
     """Return the arguments as (B,) arrays of the widest float, on one namespace; those that are None stay None.
 
-    Raises ValueError, naming the argument, for a wrong shape, an empty batch or a dtype that is not a number.
+    Lists become arrays of the library that the other arguments are of. Raises ValueError, naming the argument, for a
+    wrong shape, an empty batch, a dtype that is not a number, or arrays of two libraries.
     """
-    given = {name: _as_array(value) for name, value in arguments.items() if value is not None}
+    some = {name: value for name, value in arguments.items() if value is not None}
+    given = {name: value if _is_array(value) else np.asarray(value) for name, value in some.items()}
     first = next(iter(given.values()))
-    xp = namespace(*given.values())
     for name, array in given.items():
         if array.ndim != 1:
             raise ValueError(f"{name}: expected shape (B,), found {tuple(array.shape)}; give one number a pair")
@@ -38,11 +40,27 @@ def pair_arrays(**arguments: Array | None) -> dict[str, Array | None]:
             raise ValueError(
                 f"{name}: expected {first.shape[0]} pairs like {next(iter(given))}, found {array.shape[0]}"
             )
-        if not xp.isdtype(array.dtype, ("real floating", "integral")):
+        if not namespace(array).isdtype(array.dtype, ("real floating", "integral")):
             raise ValueError(f"{name}: expected real numbers, found dtype {array.dtype}")
-    dtype = widest(xp, first)
-    wide = {name: xp.astype(array, dtype, copy=False) for name, array in given.items()}
-    return {name: wide.get(name) for name in arguments}
+    like = of_one_library({name: array for name, array in given.items() if _is_array(some[name])} or given)
+    return {name: _widened(given[name], like) if name in given else None for name in arguments}
+
+
+_LEAST = {  # argument: the smallest value of a pair, in words, and what to do below it
+    "chosen_lengths": (1, "scored token", "drop the pair, or look for an empty or cut-away answer"),
+    "rejected_lengths": (1, "scored token", "drop the pair, or look for an empty or cut-away answer"),
+    "weights": (0, "as a weight", "swap the sides of a pair to turn its preference round"),
+}
+
+
+def refuse_below(arrays: Mapping[str, Array | None]) -> None:
+    """Raise ValueError, naming argument and pair, for a length below 1, a weight below 0, or one that is NaN."""
+    for name, (least, what, hint) in _LEAST.items():
+        array = arrays.get(name)
+        pair = None if array is None else first_index(namespace(array), ~(array >= least))  # NaN too
+        if array is not None and pair is not None:
+            found = f"{number(array[pair]):g}"
+            raise ValueError(f"{name}[{pair}]: expected at least {least} {what}, found {found}; {hint}")
 
 
 def first_index(xp: Any, condition: Array) -> int | None:
@@ -52,8 +70,31 @@ def first_index(xp: Any, condition: Array) -> int | None:
 
 def number(scalar: Array) -> float:
     """Return a scalar array as a float, without the gradient that it may carry."""
-    return float(scalar.detach() if array_api_compat.is_torch_array(scalar) else scalar)
+    return float(without_graph(scalar))
 
 
-def _as_array(value: Any) -> Array:
-    return value if array_api_compat.is_array_api_obj(value) else np.asarray(value)
+def without_graph(value: Any) -> Any:
+    """Return an array without the gradient that it may carry: the same numbers in the same place."""
+    return value.detach() if array_api_compat.is_torch_array(value) else value
+
+
+def _is_array(value: Any) -> bool:
+    return bool(array_api_compat.is_array_api_obj(value))
+
+
+def of_one_library(arrays: dict[str, Array]) -> Array:
+    """Return the first of the arrays; raise ValueError where they are of two libraries."""
+    known, like = next(iter(arrays.items()))
+    for name, array in arrays.items():
+        if namespace(array) is not namespace(like):
+            found = f"found {type(array).__module__}.{type(array).__name__}; convert one of them"
+            raise ValueError(f"{name}: expected an array of the library that {known} is of, {found}")
+    return like
+
+
+def _widened(array: Array, like: Array) -> Array:
+    """Return an array as the widest float of the library, and on the device, that another one is of."""
+    xp = namespace(like)
+    if namespace(array) is xp:
+        return xp.astype(array, widest(xp, like), copy=False)
+    return xp.asarray(array.tolist(), dtype=widest(xp, like), device=array_api_compat.device(like))

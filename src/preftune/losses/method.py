@@ -103,6 +103,16 @@ class DPO(Knobs):
         """Return the loss of a pair at zero margin, without the NLL term: ln 2, or softplus(gamma)."""
         return math.log1p(math.exp(-abs(self.simpo_gamma))) + self.simpo_gamma
 
+    @property
+    def label(self) -> str:
+        """Return the method in a few words, for a legend or the row of a table."""
+        words = ["SimPO" if self.is_simpo else "DPO", f"beta {self.dpo_beta:g}"]
+        if self.is_simpo:
+            words.append(f"gamma {self.simpo_gamma:g}")
+        else:
+            words += ["per token"] * self.is_normalized + ["no reference"] * self.is_reference_free
+        return ", ".join([*words, *([f"alpha {self.rpo_alpha:g}"] if self.rpo_alpha else [])])
+
     def advice(self) -> list[str]:
         """Return a sentence for each knob that is legal and probably not wanted. Source: docs/losses.md, Advice."""
         found = []

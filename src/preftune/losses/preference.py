@@ -1,4 +1,4 @@
-"""The preference losses as pure functions of summed log-probabilities, and their analytic gradients.
+"""The loss that the hosted knobs ask for, chosen among the named ones, with rewards and analytic gradients.
 
 Invariant: every array is (B,), one entry a pair, in nats; lengths are numbers of scored tokens. With, per side s,
 `logp_s` under the policy, `ref_s` under the reference and `n_s` tokens:
@@ -6,7 +6,7 @@ Invariant: every array is (B,), one entry a pair, in nats; lengths are numbers o
     ratio_s = logp_s - ref_s        (ref left out when reference-free)
     ratio_s = ratio_s / n_s         (when length-normalised)
     z       = beta * (ratio_chosen - ratio_rejected) - gamma
-    loss    = softplus(-z) + alpha * (-logp_chosen / n_chosen)
+    loss    = softplus(-z) + alpha * nll(chosen)
 
 Source: DPO arXiv 2305.18290 eq. 7; SimPO arXiv 2405.14734; the NLL term arXiv 2404.19733.
 """
@@ -14,12 +14,21 @@ Source: DPO arXiv 2305.18290 eq. 7; SimPO arXiv 2405.14734; the NLL term arXiv 2
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
-from preftune.losses._arrays import Array, first_index, namespace, pair_arrays
+from preftune.losses._arrays import Array, namespace, pair_arrays, refuse_below
 from preftune.losses.method import DPO
+from preftune.losses.pairwise import (
+    batch_token_nll,
+    chosen_nll,
+    dpo_loss,
+    length_normalized_dpo_loss,
+    reference_free_dpo_loss,
+    simpo_loss,
+)
 
 _PLAIN = DPO()
+Nll: TypeAlias = Literal["sequence", "batch-token"]  # chosen_nll or batch_token_nll
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,22 +66,24 @@ def preference_loss(
     rejected_lengths: Array | None = None,
     weights: Array | None = None,
     method: DPO = _PLAIN,
+    nll: Nll = "sequence",
 ) -> PreferenceLoss:
     """Return the loss and the implicit rewards of a batch of pairs.
 
     References are needed unless the method is reference-free; lengths when it normalises, and the chosen ones when it
     adds the NLL term. A weight multiplies its pair's loss and is not renormalised: 0 keeps its place in the mean.
+    `nll` is what `rpo_alpha` multiplies: each answer's own mean over tokens, or its part in the mean over the batch's.
     Raises ValueError, naming argument and pair, for a missing argument, a wrong shape, or a side with nothing scored.
     """
     pairs = _Pairs.of(locals())
-    xp, method = pairs.xp, pairs.method
-    z = pairs.margin()
-    losses = xp.logaddexp(xp.zeros_like(z), -z)
-    if method.rpo_alpha > 0:
-        losses = losses - method.rpo_alpha * pairs.policy_chosen / pairs.chosen_lengths
+    losses = _named(pairs)
+    if pairs.method.rpo_alpha > 0:
+        term = chosen_nll if nll == "sequence" else batch_token_nll
+        chosen = {name: pairs.arrays[name] for name in ("policy_chosen_logps", "chosen_lengths")}
+        losses = losses + pairs.method.rpo_alpha * term(**chosen)
     if pairs.weights is not None:
         losses = losses * pairs.weights
-    return PreferenceLoss(losses, method.dpo_beta * pairs.chosen_ratio(), method.dpo_beta * pairs.rejected_ratio())
+    return PreferenceLoss(losses, pairs.reward("chosen"), pairs.reward("rejected"))
 
 
 def preference_gradients(
@@ -85,28 +96,46 @@ def preference_gradients(
     rejected_lengths: Array | None = None,
     weights: Array | None = None,
     method: DPO = _PLAIN,
+    nll: Nll = "sequence",
 ) -> tuple[Array, Array]:
     """Return d losses / d policy_chosen_logps and d losses / d policy_rejected_logps: each (B,), not divided by B.
 
     Takes what `preference_loss` takes and raises what it raises.
     """
     pairs = _Pairs.of(locals())
-    xp, method = pairs.xp, pairs.method
-    pull = method.dpo_beta * _sigmoid_of_minus(xp, pairs.margin())
+    pull = pairs.method.dpo_beta * pairs.still_wrong()
     chosen, rejected = -pull, pull
-    if method.is_normalized:
-        chosen, rejected = chosen / pairs.chosen_lengths, rejected / pairs.rejected_lengths
-    if method.rpo_alpha > 0:
-        chosen = chosen - method.rpo_alpha / pairs.chosen_lengths
+    if pairs.method.is_normalized:
+        chosen, rejected = chosen / pairs.arrays["chosen_lengths"], rejected / pairs.arrays["rejected_lengths"]
+    if pairs.method.rpo_alpha > 0:
+        lengths = pairs.arrays["chosen_lengths"]
+        mean = lengths if nll == "sequence" else pairs.xp.mean(lengths)
+        chosen = chosen - pairs.method.rpo_alpha / mean
     if pairs.weights is not None:
         chosen, rejected = chosen * pairs.weights, rejected * pairs.weights
     return chosen, rejected
 
 
-def _sigmoid_of_minus(xp: Any, z: Array) -> Array:
-    """Return 1 / (1 + exp(z)) without overflow at either end."""
-    small = xp.exp(-xp.abs(z))
-    return xp.where(z >= 0, small, xp.ones_like(z)) / (1 + small)
+def gradient_weights(
+    *,
+    policy_chosen_logps: Array,
+    policy_rejected_logps: Array,
+    reference_chosen_logps: Array | None = None,
+    reference_rejected_logps: Array | None = None,
+    chosen_lengths: Array | None = None,
+    rejected_lengths: Array | None = None,
+    weights: Array | None = None,
+    method: DPO = _PLAIN,
+) -> Array:
+    """Return how much the update listens to each pair, (B,): weight * 1 / (1 + exp(z)).
+
+    Half the weight at z = 0, all of it where the rewards say the opposite, none once the pair is learned. The gradient
+    of a pair is beta times this times the difference of the two sides' own gradients. Takes what `preference_loss`
+    takes. Source: arXiv 2305.18290, section 4.
+    """
+    pairs = _Pairs.of(locals())
+    wrong = pairs.still_wrong()
+    return wrong if pairs.weights is None else wrong * pairs.weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,55 +144,60 @@ class _Pairs:
 
     xp: Any
     method: DPO
-    policy_chosen: Array
-    policy_rejected: Array
-    reference_chosen: Array  # None where the method has no reference
-    reference_rejected: Array
-    chosen_lengths: Array  # None where the method does not need them
-    rejected_lengths: Array
-    weights: Array  # None where every pair counts alike
+    arrays: dict[str, Array]  # by the names of the public arguments; None where they were not given
 
     @classmethod
     def of(cls, arguments: dict[str, Any]) -> _Pairs:
         """Return the batch for the arguments of a public function, or raise ValueError."""
-        method = arguments.pop("method")
+        arguments, method = dict(arguments), arguments["method"]
         if not isinstance(method, DPO):
             raise TypeError(f"method: expected a DPO, found {method!r}; write preftune.DPO(dpo_beta=0.1)")
+        nll = arguments.pop("nll", "sequence")
+        if nll not in get_args(Nll):
+            raise ValueError(f"nll: expected one of {', '.join(get_args(Nll))}, found {nll!r}")
+        del arguments["method"]
         for name, reason in _needed(method).items():
             if arguments[name] is None:
                 raise ValueError(f"{name}: needed, because {reason}; found None")
         arrays = pair_arrays(**arguments)
-        xp = namespace(arrays["policy_chosen_logps"])
-        for name, (least, what, hint) in _LEAST.items():
-            array = arrays[name]
-            pair = None if array is None else first_index(xp, ~(array >= least))  # NaN too
-            if array is not None and pair is not None:
-                found = f"{float(array[pair]):g}"
-                raise ValueError(f"{name}[{pair}]: expected at least {least} {what}, found {found}; {hint}")
-        return cls(xp, method, *arrays.values())
+        refuse_below(arrays)
+        return cls(namespace(arrays["policy_chosen_logps"]), method, arrays)
 
-    def margin(self) -> Array:
-        """Return z, (B,): ratios first, then their difference (better conditioned), then beta and gamma."""
-        return self.method.dpo_beta * (self.chosen_ratio() - self.rejected_ratio()) - self.method.simpo_gamma
+    @property
+    def weights(self) -> Array:
+        """Return the weights, (B,), or None."""
+        return self.arrays["weights"]
 
-    def chosen_ratio(self) -> Array:
-        """Return the log-ratio of the chosen side that is in force, (B,)."""
-        return self._ratio(self.policy_chosen, self.reference_chosen, self.chosen_lengths)
+    def reward(self, side: str) -> Array:
+        """Return beta times the log-ratio of a side that is in force, (B,)."""
+        ratio = self.arrays[f"policy_{side}_logps"]
+        if not self.method.is_reference_free:
+            ratio = ratio - self.arrays[f"reference_{side}_logps"]
+        if self.method.is_normalized:
+            ratio = ratio / self.arrays[f"{side}_lengths"]
+        return self.method.dpo_beta * ratio
 
-    def rejected_ratio(self) -> Array:
-        """Return the log-ratio of the rejected side that is in force, (B,)."""
-        return self._ratio(self.policy_rejected, self.reference_rejected, self.rejected_lengths)
-
-    def _ratio(self, policy: Array, reference: Array | None, lengths: Array | None) -> Array:
-        ratio = policy if self.method.is_reference_free else policy - reference
-        return ratio / lengths if self.method.is_normalized else ratio
+    def still_wrong(self) -> Array:
+        """Return 1 / (1 + exp(z)), (B,), without overflow at either end."""
+        xp, z = self.xp, self.reward("chosen") - self.reward("rejected") - self.method.simpo_gamma
+        small = xp.exp(-xp.abs(z))
+        return xp.where(z >= 0, small, xp.ones_like(z)) / (1 + small)
 
 
-_LEAST = {  # argument: the smallest value of a pair, in words, and what to do below it
-    "chosen_lengths": (1, "scored token", "drop the pair, or look for an empty or cut-away answer"),
-    "rejected_lengths": (1, "scored token", "drop the pair, or look for an empty or cut-away answer"),
-    "weights": (0, "as a weight", "swap the sides of a pair to turn its preference round"),
-}
+def _named(pairs: _Pairs) -> Array:
+    """Return the loss of each pair, (B,), by the function that the knobs choose."""
+    method = pairs.method
+    policy, reference, lengths = (
+        {name: array for name, array in pairs.arrays.items() if name.startswith(start) or name.endswith(start)}
+        for start in ("policy", "reference", "lengths")
+    )
+    if method.is_reference_free and method.is_normalized:
+        return simpo_loss(**policy, **lengths, beta=method.dpo_beta, gamma=method.simpo_gamma)
+    if method.is_reference_free:
+        return reference_free_dpo_loss(**policy, beta=method.dpo_beta)
+    if method.is_normalized:
+        return length_normalized_dpo_loss(**policy, **reference, **lengths, beta=method.dpo_beta)
+    return dpo_loss(**policy, **reference, beta=method.dpo_beta)
 
 
 def _needed(method: DPO) -> dict[str, str]:

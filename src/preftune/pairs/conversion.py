@@ -108,6 +108,12 @@ def read(
     return (pair for _, pair in reading)
 
 
+def read_placed(src: Source, *, unfit: str | None = None) -> tuple[str, Reading]:
+    """Return what messages call the source, and its pairs with the words for their place; otherwise as `read`."""
+    name, _, reading = _open(src, "auto", Choices(unfit=unfit))
+    return name, reading
+
+
 def _open(src: Source, source: str | Mapping[str, str], choices: Choices) -> tuple[str, Layout, Reading]:
     layout = _layout(source) if source != "auto" else None
     name, rows = open_rows(src)

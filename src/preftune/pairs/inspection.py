@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +14,7 @@ from preftune.errors import DataError
 from preftune.pairs.finding import Gathering
 from preftune.pairs.jsonl import existing_file
 from preftune.pairs.measures import Stats, measure
-from preftune.pairs.processes import Processes
+from preftune.pairs.processes import Processes, cores, startable
 from preftune.pairs.report import Report
 from preftune.pairs.rules import bias, line, repeats, similar
 from preftune.pairs.rules.line import ENOUGH
@@ -60,7 +58,7 @@ def check(
         )
     counting = budget(tokenizer, max_seq_length=max_seq_length, tokens_per_side=tokens_per_side)
     other = None if validation is None else _jsonl(validation)
-    count = _cores() if workers is None else workers
+    count = cores() if workers is None else workers
     try:
         with _pool(path, workers, executor) as pool:
             return _inspect(path, other, counting, _Reading(sample, count, pool, progress))
@@ -204,14 +202,8 @@ def _pool(path: Path, workers: int | None, executor: Executor | None) -> Abstrac
     """Return who reads the file: the caller's executor, processes of our own for a large file, or nobody else."""
     if executor is not None:
         return nullcontext(executor)
-    count = min(_cores(), -(-path.stat().st_size // _PART)) if workers is None else workers
-    startable = os.name == "posix" and sys.executable and not getattr(sys, "frozen", False)
-    return Processes(count) if count > 1 and startable else nullcontext()
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = min(cores(), -(-path.stat().st_size // _PART)) if workers is None else workers
+    return Processes(count) if count > 1 and startable() else nullcontext()
 
 
 def _jsonl(path: str | Path) -> Path:

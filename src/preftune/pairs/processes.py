@@ -13,7 +13,7 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -28,11 +28,13 @@ _END = pickle.dumps(None)  # sent in place of a call; the input's end is not eno
 class Processes(ThreadPoolExecutor):
     """At most `count` processes, each started with its first call and ended with the executor.
 
-    A process that dies raises BrokenExecutor from the call it was making; the next call has a new one.
+    A process that dies raises BrokenExecutor from the call it was making; the next call has a new one. `environment` is
+    added to what the processes inherit.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, environment: Mapping[str, str] | None = None) -> None:
         super().__init__(count)
+        self._environment = dict(environment or {})
         self._own = threading.local()
         self._started: list[_Process] = []
 
@@ -67,15 +69,25 @@ class Processes(ThreadPoolExecutor):
     def _process(self) -> _Process:
         """Return this thread's process."""
         if not hasattr(self._own, "process"):
-            self._own.process = _Process()
+            self._own.process = _Process(self._environment)
             self._started.append(self._own.process)
         return self._own.process  # type: ignore[no-any-return]
+
+
+def startable() -> bool:
+    """Tell whether interpreters can be started here: on POSIX, and by one that is no frozen program."""
+    return os.name == "posix" and bool(sys.executable) and not getattr(sys, "frozen", False)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Process:
     """A fresh interpreter, and the pipes to it and from it."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109 - text
         calls, self._sending = os.pipe()
         self._receiving, answers = os.pipe()
@@ -83,7 +95,7 @@ class _Process:
             (sys.executable, *_START, str(calls), str(answers)),
             stdin=subprocess.DEVNULL,
             pass_fds=(calls, answers),
-            env=os.environ | {"PYTHONPATH": paths},
+            env=os.environ | {"PYTHONPATH": paths} | dict(environment),
         )
         os.close(calls)
         os.close(answers)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from preftune.local.engine.adam import Adam, rate_factor
-from preftune.local.engine.model import Gradients, Weights
+from preftune.local.engine.parameters import Gradients, Weights
 
 
 def one(value: float) -> Weights:
@@ -71,6 +71,44 @@ def test_a_row_that_no_token_touched_does_not_move():
     np.testing.assert_allclose(weights["table"][3], [0.95 - 0.1 * (10 / 19) / math.sqrt(1000 / 1999)] * 2, rtol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(1,), (5, 3)])
+def test_steps_on_any_shape_agree_with_the_paper_number_by_number(shape):
+    random = np.random.default_rng(3)
+    start, gradients = random.normal(0, 1, shape), random.normal(0, 2, (6, *shape))
+    weights = {"w": start.astype(np.float32)}
+    adam = Adam.of(weights)
+    for gradient in gradients:
+        adam.step(weights, Gradients({"w": gradient.astype(np.float32)}, {}), rate=0.02, decay=0.1, scale=0.5)
+    expected = [oracle(first, 0.5 * gradients[:, *at], rate=0.02, decay=0.1) for at, first in np.ndenumerate(start)]
+    np.testing.assert_allclose(weights["w"].ravel(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_move_as_the_whole_array_does_where_all_are_touched():
+    random = np.random.default_rng(4)
+    whole, by_row = ({"w": np.ones((4, 3), np.float32)} for _ in range(2))
+    states = Adam.of(whole), Adam.of(by_row)
+    for _ in range(5):
+        gradient = random.normal(0, 1, (4, 3)).astype(np.float32)
+        order = random.permutation(4).astype(np.uint16)
+        states[0].step(whole, Gradients({"w": gradient}, {}), rate=0.1, decay=0.2, scale=0.7)
+        states[1].step(by_row, Gradients({}, {"w": (order, gradient[order])}), rate=0.1, decay=0.2, scale=0.7)
+    np.testing.assert_array_equal(by_row["w"], whole["w"])
+
+
+def test_a_step_leaves_the_gradients_as_they_were():
+    weights, gradient = {"w": np.ones((2, 2), np.float32)}, np.full((2, 2), 3.0, np.float32)
+    rows = {"t": (np.array([1], np.uint16), np.full((1, 2), 4.0, np.float32))}
+    weights["t"] = np.ones((2, 2), np.float32)
+    Adam.of(weights).step(weights, Gradients({"w": gradient}, rows), rate=0.1, decay=0.0, scale=0.5)
+    assert (gradient.tolist(), rows["t"][1].tolist()) == ([[3.0, 3.0]] * 2, [[4.0, 4.0]])
+
+
+def test_arrays_without_a_gradient_do_not_move():
+    weights = one(1.0) | {"still": np.ones(3, np.float32)}
+    Adam.of(weights).step(weights, Gradients(one(2.0), {}), rate=0.1, decay=0.5, scale=1.0)
+    assert weights["still"].tolist() == [1.0, 1.0, 1.0]
+
+
 def test_a_fresh_state_is_zero_and_of_the_weights_shape():
     weights = {"table": np.ones((4, 2), np.float32)}
     adam = Adam.of(weights)
@@ -97,6 +135,26 @@ def test_warm_up_climbs_to_the_peak_and_decay_begins_there():
 
 def test_warm_up_is_rounded_up_to_a_whole_step():
     assert factors(5, schedule="linear", warmup_ratio=0.3)[:3] == pytest.approx([0.5, 1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "total", "steps"),
+    [
+        (0.07, 100, 7),  # 7.000000000000001 in floats
+        (0.14, 50, 7),  # 7.000000000000001
+        (0.29, 100, 29),  # 28.999999999999996
+        (0.1, 30, 3),
+        (0.1, 31, 4),
+        (0.001, 100, 1),
+        (0.0, 100, 0),
+    ],
+)
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_warm_up_takes_exactly_its_share_of_the_steps(ratio, total, steps, schedule):
+    found = factors(total, schedule=schedule, warmup_ratio=ratio)
+    assert found[:steps] == [step / steps for step in range(1, steps + 1)]
+    after = factors(total - steps, schedule=schedule)
+    assert found[steps:] == pytest.approx(after, abs=1e-12)
 
 
 def test_warm_up_may_take_the_whole_training():

@@ -9,7 +9,8 @@ import zstandard
 from safetensors.numpy import load as load_tensors
 
 from preftune.local.engine.checkpoint import adapter_archive, load_weights, merged_archive, save_weights, write_whole
-from preftune.local.engine.model import WIDTH, Weights, base_weights
+from preftune.local.engine.model import WIDTH, base_weights
+from preftune.local.engine.parameters import LowRank, Weights
 
 
 def trained() -> Weights:
@@ -25,6 +26,15 @@ def trained() -> Weights:
     return weights
 
 
+def adapter(*, rank: int = 3, alpha: float = 5) -> LowRank:
+    """An adapter after something like training: some rows of every B."""
+    random, made = np.random.default_rng(9), LowRank(trained(), rank=rank, alpha=alpha, seed=4)
+    for name, value in made.trained.items():
+        if name.endswith("lora_B"):
+            value[random.integers(0, value.shape[0], 20)] = random.normal(0, 0.5, (20, rank))
+    return made
+
+
 def opened(archive: bytes) -> tarfile.TarFile:
     return tarfile.open(fileobj=io.BytesIO(zstandard.ZstdDecompressor().decompress(archive)))
 
@@ -34,9 +44,9 @@ def unpacked(archive: bytes) -> dict[str, bytes]:
         return {member.name: tar.extractfile(member).read() for member in tar}
 
 
-def dense(stored: dict[str, Any]) -> Weights:
+def dense(stored: dict[str, Any], like: Weights) -> Weights:
     """Spread stored rows over whole tables, as the format says: `<table>.rows` and `<table>.values`."""
-    weights = {name: np.zeros_like(value) for name, value in base_weights().items()}
+    weights = {name: np.zeros_like(value) for name, value in like.items()}
     for name, value in weights.items():
         if name in stored:
             value[:] = stored[name]
@@ -90,24 +100,51 @@ def test_a_file_is_replaced_whole(tmp_path):
 def test_the_merged_archive_holds_the_whole_model():
     files = unpacked(merged_archive(trained(), {"b": 2, "a": [1]}))
     assert list(files) == ["model.safetensors", "config.json"]
-    assert_same(dense(load_tensors(files["model.safetensors"])), trained())
+    assert_same(dense(load_tensors(files["model.safetensors"]), base_weights()), trained())
     assert json.loads(files["config.json"]) == {"b": 2, "a": [1]}
 
 
-def test_the_base_and_the_adapter_make_the_merged_model():
-    files = unpacked(adapter_archive(trained(), {"step": 6}))
+def test_the_adapter_archive_holds_both_matrices_of_every_matrix():
+    made = adapter()
+    files = unpacked(adapter_archive(made.trained, {"step": 6}))
     assert list(files) == ["adapter_model.safetensors", "adapter_config.json"]
     assert json.loads(files["adapter_config.json"]) == {"step": 6}
-    added, base = dense(load_tensors(files["adapter_model.safetensors"])), base_weights()
-    for name, value in trained().items():
-        np.testing.assert_allclose(base[name] + added[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
+    stored = load_tensors(files["adapter_model.safetensors"])
+    assert_same(dense(stored, made.trained), made.trained)
+    assert {name for name in made.trained if name.endswith("lora_A")} <= set(stored)  # B's tables alone are rows
+
+
+@pytest.mark.parametrize(("rank", "alpha"), [(1, 2), (3, 5), (16, 32)])
+def test_the_base_and_the_adapter_make_the_merged_model(rank, alpha):
+    made = adapter(rank=rank, alpha=alpha)
+    archive = adapter_archive(made.trained, {"r": made.rank, "lora_alpha": made.alpha})
+    files = unpacked(archive)
+    about = json.loads(files["adapter_config.json"])
+    added = dense(load_tensors(files["adapter_model.safetensors"]), made.trained)
+    base, merged = trained(), made.merged()
+    for name, value in base.items():
+        expected = value
+        if value.ndim == 2:
+            expected = value + about["lora_alpha"] / about["r"] * (added[f"{name}.lora_B"] @ added[f"{name}.lora_A"])
+        np.testing.assert_allclose(merged[name], expected, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_an_adapter_takes_room_for_the_rows_that_were_trained_alone():
+    assert len(adapter_archive(adapter(rank=16).trained, {})) < 50_000  # B of a table is 4 MiB
+
+
+def test_a_merged_adapter_is_loaded_as_the_model_that_it_makes(tmp_path):
+    merged = adapter().merged()
+    save_weights(merged, tmp_path / "w")
+    assert_same(load_weights(tmp_path / "w"), merged)
 
 
 @pytest.mark.parametrize("archive", [adapter_archive, merged_archive])
 def test_archives_depend_on_weights_and_config_alone(archive):
-    assert archive(trained(), {"a": 1, "b": 2}) == archive(trained(), {"b": 2, "a": 1})
-    assert archive(trained(), {"a": 1}) != archive(trained(), {"a": 2})
-    assert archive(trained(), {}) != archive(base_weights(), {})
+    weights, again = (trained() | adapter().trained for _ in range(2))
+    assert archive(weights, {"a": 1, "b": 2}) == archive(again, {"b": 2, "a": 1})
+    assert archive(weights, {"a": 1}) != archive(weights, {"a": 2})
+    assert archive(weights, {}) != archive(weights | {"output.bias": np.zeros(257, np.float32)}, {})
 
 
 @pytest.mark.parametrize("archive", [adapter_archive, merged_archive])

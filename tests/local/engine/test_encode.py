@@ -3,7 +3,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.local.engine.encode import END, ORDERS, Cut, answer_bytes, cut, encode, join, render
+from preftune.local.engine.encode import (
+    END,
+    ORDERS,
+    Cut,
+    Encoded,
+    answer_bytes,
+    cut,
+    cut_pair,
+    encode,
+    encode_pair,
+    join,
+    render,
+)
+from preftune.pairs.pair import PreferencePair
 
 FACT = settings(max_examples=60, deadline=None, database=None, derandomize=True)
 PINNED = [[55974, 14405, 48999], [64541, 37768, 40174], [26623, 48361, 45772], [641, 3867, 62288]]
@@ -110,3 +123,58 @@ def test_join_lays_answers_end_to_end_under_the_first_prompt():
     assert joined.targets.tolist() == [97, 98, END, 99, END]
     np.testing.assert_array_equal(joined.contexts, np.hstack([first.contexts, second.contexts]))
     np.testing.assert_array_equal(joined.prompt, first.prompt)
+
+
+# --- pairs
+
+
+def said(content: str) -> dict[str, str]:
+    return {"role": "assistant", "content": content}
+
+
+def pair(prompt: str, chosen: str, rejected: str) -> PreferencePair:
+    return PreferencePair([{"role": "user", "content": prompt}], said(chosen), said(rejected))
+
+
+def assert_same(found: Encoded, expected: Encoded) -> None:
+    for name in ("contexts", "targets", "prompt"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        (100, (Cut(b"\x01u\x02Q?", b"long", whole=True), Cut(b"\x01u\x02Q?", b"no", whole=True))),
+        (8, (Cut(b"\x01u\x02Q?", b"lon", whole=False), Cut(b"\x01u\x02Q?", b"no", whole=True))),
+        (6, (Cut(b"\x01u\x02Q?", b"l", whole=False), Cut(b"\x01u\x02Q?", b"n", whole=False))),
+        (4, (Cut(b"\x01u\x02Q", b"", whole=False), Cut(b"\x01u\x02Q", b"", whole=False))),
+    ],
+)
+def test_each_side_of_a_pair_has_the_whole_budget(budget, expected):
+    assert cut_pair(pair("Q?", "long", "no"), budget) == expected
+
+
+def test_a_pair_is_encoded_side_by_side_as_each_answer_is_alone():
+    sides = cut_pair(pair("Why?", "Because.", "No."), 100)
+    found = encode_pair(sides)
+    assert_same(found.chosen, encode(sides[0]))
+    assert_same(found.rejected, encode(sides[1]))
+
+
+@pytest.mark.parametrize(("given", "weight"), [(None, 1.0), (0, 0.0), (3, 3.0), (0.25, 0.25)])
+def test_a_pair_weighs_1_unless_told(given, weight):
+    found = encode_pair(cut_pair(pair("Why?", "a", "b"), 100), given).weight
+    assert (found, type(found)) == (weight, float)
+
+
+@pytest.mark.parametrize(
+    ("sides", "kept"),
+    [
+        ((Cut(b"q", b"a", whole=True), Cut(b"q", b"", whole=True)), True),  # the answer is to say nothing
+        ((Cut(b"q", b"a", whole=False), Cut(b"q", b"b", whole=False)), True),
+        ((Cut(b"q", b"a", whole=True), Cut(b"q", b"", whole=False)), False),
+        ((Cut(b"q", b"", whole=False), Cut(b"q", b"b", whole=True)), False),
+    ],
+)
+def test_a_pair_is_dropped_when_the_budget_leaves_a_side_without_an_answer(sides, kept):
+    assert (encode_pair(sides) is not None) == kept

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from preftune.local.engine.model import Floats, Gradients, Weights
+from preftune.local.engine.parameters import Floats, Gradients, Weights
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
@@ -35,15 +34,29 @@ class Adam:
         pace = np.float32(rate / (1 - _BETA1**self.steps))
         correction = np.float32(1 / math.sqrt(1 - _BETA2**self.steps))
         keep = np.float32(1 - rate * decay)
-        whole: dict[str, tuple[Any, Floats]] = {name: (slice(None), value) for name, value in gradients.dense.items()}
-        for name, (at, value) in (whole | gradients.rows).items():
-            gradient = value * np.float32(scale)
-            first, second = self.first[name][at], self.second[name][at]
-            first = first + np.float32(1 - _BETA1) * (gradient - first)
-            second = second + np.float32(1 - _BETA2) * (gradient * gradient - second)
+        for name, gradient in gradients.dense.items():
+            move = _direction(self.first[name], self.second[name], gradient * np.float32(scale), correction)
+            weights[name] *= keep
+            weights[name] -= pace * move
+        for name, (at, gradient) in gradients.rows.items():
+            first, second = np.take(self.first[name], at, axis=0), np.take(self.second[name], at, axis=0)
+            move = _direction(first, second, gradient * np.float32(scale), correction)
             self.first[name][at], self.second[name][at] = first, second
-            step = pace * first / (np.sqrt(second) * correction + np.float32(_EPSILON))
-            weights[name][at] = weights[name][at] * keep - step
+            weights[name][at] = np.take(weights[name], at, axis=0) * keep - pace * move
+
+
+def _direction(first: Floats, second: Floats, gradient: Floats, correction: np.float32) -> Floats:
+    """Bring the moments up to date, in place, and return the direction of the step; uses up `gradient`."""
+    first *= np.float32(_BETA1)
+    first += np.float32(1 - _BETA1) * gradient
+    gradient *= gradient
+    gradient *= np.float32(1 - _BETA2)
+    second *= np.float32(_BETA2)
+    second += gradient
+    np.sqrt(second, out=gradient)
+    gradient *= correction
+    gradient += np.float32(_EPSILON)
+    return np.divide(first, gradient, out=gradient)
 
 
 def _zeros(weights: Weights) -> Weights:
@@ -53,7 +66,7 @@ def _zeros(weights: Weights) -> Weights:
 
 def rate_factor(step: int, total: int, *, schedule: str, warmup_ratio: float, min_ratio: float, cycles: float) -> float:
     """Return the share of the peak rate at a step, counted from 1: linear warm-up, then linear or cosine decay."""
-    warmup = math.ceil(warmup_ratio * total)
+    warmup = math.ceil(round(warmup_ratio * total, 6))  # 0.07 * 100 is 7.000000000000001
     if step <= warmup:
         return step / warmup
     progress = (step - 1 - warmup) / max(1, total - warmup)

@@ -1,4 +1,8 @@
-"""Weights on disk: safetensors, tables as their rows that are not zero; and the archives that users download."""
+"""Weights on disk: safetensors, tables as their rows that are not zero; and the archives that users download.
+
+An adapter is what was trained beside the frozen model: for every matrix M of it `M.lora_A` and `M.lora_B`, and in its
+`adapter_config.json` the scale lora_alpha / r, so that the trained model is M + scale * B @ A.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,8 @@ import numpy as np
 import zstandard
 from safetensors.numpy import load_file, save
 
-from preftune.local.engine.model import Weights, base_weights
+from preftune.local.engine.model import base_weights
+from preftune.local.engine.parameters import Weights
 
 _FORMAT = "preftune-embedded-1"
 _LEVEL = 3  # of zstd: weights are noise to a compressor
@@ -43,11 +48,9 @@ def merged_archive(weights: Weights, config: dict[str, Any]) -> bytes:
     )
 
 
-def adapter_archive(weights: Weights, config: dict[str, Any]) -> bytes:
-    """Return what training added to the base model as a .tar.zst."""
-    base = base_weights()
-    added = {name: value - base[name] for name, value in weights.items()}
-    tensors = save(_sparse(added), metadata={"format": _FORMAT})
+def adapter_archive(trained: Weights, config: dict[str, Any]) -> bytes:
+    """Return a low-rank adapter as a .tar.zst."""
+    tensors = save(_sparse(trained), metadata={"format": _FORMAT})
     return _archive({"adapter_model.safetensors": tensors, "adapter_config.json": _json(config)})
 
 
@@ -64,7 +67,7 @@ def write_whole(path: Path, content: bytes) -> None:
 def _sparse(weights: Weights) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     for name, value in weights.items():
-        if name.startswith(("context_", "prompt")):
+        if name.startswith(("context_", "prompt")) and not name.endswith("lora_A"):  # a table, or B of one
             rows = np.flatnonzero(value.any(axis=1)).astype(np.int32)
             arrays |= {f"{name}.rows": rows, f"{name}.values": np.ascontiguousarray(value[rows])}
         else:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preftune.pairs.pair import message_text
+from preftune.pairs.pair import PreferencePair, message_text
 
 ORDERS = (1, 2, 3, 5)  # how many preceding bytes each embedding sees; measured against 1 2 3 4 and 2 3 4 6
 TABLE_BITS = 16  # rows of one embedding table: ids fit uint16, which NumPy sorts by radix
@@ -33,6 +33,15 @@ class Encoded:
     contexts: Ids  # (len(ORDERS), T) hashed preceding bytes of every answer token
     targets: NDArray[np.int32]  # (T,) the answer tokens
     prompt: Ids  # (W,) hashed words of the prompt, each once
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPair:
+    """One preference, ready for the model."""
+
+    chosen: Encoded
+    rejected: Encoded
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,20 @@ def encode(piece: Cut) -> Encoded:
             key |= stream[start : start + tokens.size] << np.uint64(8 * (back - 1))
         contexts[row] = (key + np.uint64(1)) * np.uint64(mix) >> np.uint64(64 - TABLE_BITS)
     return Encoded(contexts, tokens, _prompt_words(piece.context))
+
+
+def cut_pair(pair: PreferencePair, budget: int) -> tuple[Cut, Cut]:
+    """Return both answers of a pair after their prompt, each side cut to the budget."""
+    context = render(pair.prompt)
+    return cut(context, answer_bytes(pair.chosen), budget), cut(context, answer_bytes(pair.rejected), budget)
+
+
+def encode_pair(sides: tuple[Cut, Cut], weight: float | None = None) -> EncodedPair | None:
+    """Return the model's view of a pair, or None where the budget has left a side without an answer."""
+    chosen, rejected = sides
+    if not all(side.answer or side.whole for side in sides):
+        return None
+    return EncodedPair(encode(chosen), encode(rejected), 1.0 if weight is None else float(weight))
 
 
 def join(pieces: Sequence[Encoded]) -> Encoded:

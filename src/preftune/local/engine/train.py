@@ -7,19 +7,16 @@ step the order is: training row, epoch, evaluation row, checkpoint, early stop.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from preftune.local.engine.adam import Adam, rate_factor
-from preftune.local.engine.encode import Encoded
-from preftune.local.engine.model import Batch, Gradients, Weights, backward, forward, sequence_logps
-from preftune.losses import DPO, preference_gradients, preference_loss, preference_metrics
-
-_EVAL_BATCH = 16  # examples scored at once; fixed, so that an evaluation never depends on the batch size
+from preftune.local.engine.objectives import Objective, in_turn
+from preftune.local.engine.parameters import Gradients, Parameters, Weights, copied
+from preftune.losses.metrics import wire_row
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,12 @@ class Row:
     split: str
     step: int
     epoch: float
-    metrics: dict[str, float]
+    metrics: dict[str, float]  # the learning rate as a share of its peak
+
+    def wire(self, peak_rate: float) -> dict[str, float]:
+        """Return the row as the wire writes it, with the learning rate that the user knows."""
+        rate = {name: share * peak_rate for name, share in self.metrics.items() if name == "learning_rate"}
+        return wire_row(self.split, step=self.step, epoch=self.epoch, metrics=self.metrics | rate)
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,10 @@ class EpochEnd:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The weights are to be kept; they are the trainer's own, so copy or write them before going on."""
+    """The model is to be kept; it is the trainer's own, so write it down before going on."""
 
     step: int
-    weights: Weights
+    parameters: Parameters
     final: bool
 
 
@@ -89,131 +91,6 @@ class Stopped:
 Item = Row | EpochEnd | Checkpoint | Stopped
 
 
-class Objective(Protocol):
-    """What is learned: examples, their loss, its gradient."""
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-
-    @property
-    def tokens(self) -> int:
-        """Return the number of tokens that are scored in one pass."""
-
-    def prepare(self, weights: Weights, batches: Sequence[NDArray[np.int64]]) -> None:
-        """Look at the model before the first step, in the batches that come first."""
-
-    def learn(self, weights: Weights, examples: NDArray[np.int64]) -> tuple[dict[str, float], Gradients]:
-        """Return the metrics of a batch and the gradient of its loss."""
-
-    def evaluate(self, weights: Weights) -> dict[str, float]:
-        """Return the metrics over all examples."""
-
-
-class Supervised:
-    """Next-token loss on answers: the mean over the tokens of a batch."""
-
-    def __init__(self, answers: Sequence[Encoded]) -> None:
-        self._answers = answers
-
-    def __len__(self) -> int:
-        return len(self._answers)
-
-    @property
-    def tokens(self) -> int:
-        """Return the number of answer tokens."""
-        return sum(answer.targets.size for answer in self._answers)
-
-    def prepare(self, weights: Weights, batches: Sequence[NDArray[np.int64]]) -> None:
-        """Do nothing: there is no reference."""
-
-    def learn(self, weights: Weights, examples: NDArray[np.int64]) -> tuple[dict[str, float], Gradients]:
-        """Return the loss of a batch and its gradient."""
-        batch = Batch.of([self._answers[i] for i in examples])
-        done = forward(weights, batch)
-        tokens = max(1, batch.targets.size)
-        pull = np.full(len(examples), -1 / tokens)
-        return {"loss": float(-done.logps.sum() / tokens)}, backward(weights, batch, done, pull)
-
-    def evaluate(self, weights: Weights) -> dict[str, float]:
-        """Return the loss over all answers."""
-        total, tokens = 0.0, 0
-        for examples in _in_turn(len(self)):
-            batch = Batch.of([self._answers[i] for i in examples])
-            total += float(sequence_logps(weights, batch).sum())
-            tokens += batch.targets.size
-        return {"loss": -total / max(1, tokens)}
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """One encoded preference."""
-
-    chosen: Encoded
-    rejected: Encoded
-    weight: float = 1.0
-
-
-class Preference:
-    """The preference loss against the model as it was when the job began."""
-
-    def __init__(self, pairs: Sequence[Pair], method: DPO) -> None:
-        self._pairs, self._method = pairs, method
-        self._reference: NDArray[np.float64] = np.zeros((0, 2))  # (pairs, 2): chosen, rejected
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    @property
-    def tokens(self) -> int:
-        """Return the number of answer tokens of both sides."""
-        return sum(pair.chosen.targets.size + pair.rejected.targets.size for pair in self._pairs)
-
-    def prepare(self, weights: Weights, batches: Sequence[NDArray[np.int64]]) -> None:
-        """Score every pair under the reference, grouped as it will be scored first, so that step 1 is at exactly 0."""
-        self._reference = np.zeros((len(self), 2))
-        for examples in batches:
-            self._reference[examples] = _by_side(sequence_logps(weights, self._batch(examples)))
-
-    def learn(self, weights: Weights, examples: NDArray[np.int64]) -> tuple[dict[str, float], Gradients]:
-        """Return the metrics of a batch and the gradient of its loss."""
-        batch = self._batch(examples)
-        done = forward(weights, batch)
-        logps = _by_side(done.logps)
-        for_chosen, for_rejected = preference_gradients(**self._arguments(examples, logps), method=self._method)
-        pull = np.concatenate([for_chosen, for_rejected]) / len(examples)
-        return self._metrics(examples, logps), backward(weights, batch, done, pull)
-
-    def evaluate(self, weights: Weights) -> dict[str, float]:
-        """Return the metrics over all pairs."""
-        logps = np.concatenate([_by_side(sequence_logps(weights, self._batch(some))) for some in _in_turn(len(self))])
-        return self._metrics(np.arange(len(self)), logps)
-
-    def _batch(self, examples: NDArray[np.int64]) -> Batch:
-        pairs = [self._pairs[i] for i in examples]
-        return Batch.of([pair.chosen for pair in pairs] + [pair.rejected for pair in pairs])
-
-    def _arguments(self, examples: NDArray[np.int64], logps: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        pairs = [self._pairs[i] for i in examples]
-        return self._logps(examples, logps) | {
-            "chosen_lengths": np.array([pair.chosen.targets.size for pair in pairs], np.float64),
-            "rejected_lengths": np.array([pair.rejected.targets.size for pair in pairs], np.float64),
-            "weights": np.array([pair.weight for pair in pairs]),
-        }
-
-    def _logps(self, examples: NDArray[np.int64], logps: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        reference = self._reference[examples]
-        return {
-            "policy_chosen_logps": logps[:, 0],
-            "policy_rejected_logps": logps[:, 1],
-            "reference_chosen_logps": reference[:, 0],
-            "reference_rejected_logps": reference[:, 1],
-        }
-
-    def _metrics(self, examples: NDArray[np.int64], logps: NDArray[np.float64]) -> dict[str, float]:
-        loss = preference_loss(**self._arguments(examples, logps), method=self._method)
-        return preference_metrics(loss, **self._logps(examples, logps))
-
-
 def spread(total: int, count: int) -> list[int]:
     """Return the steps of `count` events in `total` steps: event k at ceil(k * total / count), each step once.
 
@@ -223,39 +100,41 @@ def spread(total: int, count: int) -> list[int]:
 
 
 def train(
-    weights: Weights, objective: Objective, settings: Settings, held_out: Objective | None = None
+    parameters: Parameters, objective: Objective, settings: Settings, held_out: Objective | None = None
 ) -> Iterator[Item]:
-    """Yield what happens while the weights are trained in place."""
-    adam = Adam.of(weights)
+    """Yield what happens while the parameters are trained in place."""
+    adam = Adam.of(parameters.trained)
     total = total_steps(len(objective), settings)
     eval_steps = set(spread(total, settings.evals) if held_out else [])
     checkpoint_steps = set(spread(total, settings.checkpoints)) - {total}
     patience = _Patience(settings.early_stopping) if settings.early_stopping else None
-    objective.prepare(weights, _batches(len(objective), settings, epoch=0))
+    objective.prepare(parameters, _batches(len(objective), settings, epoch=0))
     if held_out:
-        held_out.prepare(weights, _in_turn(len(held_out)))
-    step, halted = 0, False
+        held_out.prepare(parameters, in_turn(len(held_out)))
+    step = 0
     for epoch in range(settings.epochs):
         batches = _batches(len(objective), settings, epoch)
         for within, examples in enumerate(batches, start=1):
             step += 1
             done = epoch + within / len(batches)
-            yield Row(
-                "train", step, done, _learn(weights, objective, examples, adam=adam, settings=settings, total=total)
-            )
+            metrics, gradients = objective.learn(parameters, examples)
+            moved = _move(parameters, gradients, adam, settings, total)
+            yield Row("train", step, done, metrics | moved)
             if within == len(batches):
                 yield EpochEnd(step, epoch + 1)
+            halted = False
             if held_out and step in eval_steps:
-                metrics = held_out.evaluate(weights)
+                metrics = held_out.evaluate(parameters)
                 yield Row("eval", step, done, metrics)
-                halted = patience is not None and patience.exhausted(step, metrics["loss"], weights)
+                halted = patience is not None and patience.exhausted(step, metrics["loss"], parameters)
             if step in checkpoint_steps:
-                yield Checkpoint(step, weights, final=False)
+                yield Checkpoint(step, parameters, final=False)
             if patience and halted:
+                patience.bring_back(parameters)
                 yield Stopped(step, patience.best_step, patience.best_loss)
-                yield Checkpoint(patience.best_step, patience.best_weights or weights, final=True)
+                yield Checkpoint(patience.best_step, parameters, final=True)
                 return
-    yield Checkpoint(step, weights, final=True)
+    yield Checkpoint(step, parameters, final=True)
 
 
 def total_steps(examples: int, settings: Settings) -> int:
@@ -264,22 +143,22 @@ def total_steps(examples: int, settings: Settings) -> int:
 
 
 class _Patience:
-    """Counts evaluations without improvement, and keeps the best weights. Source: docs/wire.md, Early stopping."""
+    """Counts evaluations without improvement, and keeps the best model. Source: docs/wire.md, Early stopping."""
 
     def __init__(self, rule: EarlyStopping) -> None:
         self._rule = rule
         self._evals = self._waited = 0
         self.best_step = 0
         self.best_loss: float | None = None
-        self.best_weights: Weights | None = None
+        self._best: Weights = {}
 
-    def exhausted(self, step: int, loss: float, weights: Weights) -> bool:
+    def exhausted(self, step: int, loss: float, parameters: Parameters) -> bool:
         """Take one evaluation; tell whether to stop. In the warm-up, only a loss that is not finite stops."""
         self._evals += 1
         if math.isfinite(loss) and (self.best_loss is None or loss < self.best_loss - self._rule.min_delta):
             self._waited = 0
             self.best_step, self.best_loss = step, loss
-            self.best_weights = {name: value.copy() for name, value in weights.items()}
+            self._best = copied(parameters.trained)
             return False
         if self._evals > self._rule.warmup_evals:
             self._waited += 1
@@ -287,32 +166,25 @@ class _Patience:
             self.best_step = step
         return self._waited >= self._rule.patience or not math.isfinite(loss)
 
+    def bring_back(self, parameters: Parameters) -> None:
+        """Set the parameters to those of the best evaluation, if there was one."""
+        for name, array in self._best.items():
+            parameters.trained[name][...] = array
 
-def _learn(
-    weights: Weights, objective: Objective, examples: NDArray[np.int64], *, adam: Adam, settings: Settings, total: int
-) -> dict[str, float]:
+
+def _move(parameters: Parameters, gradients: Gradients, adam: Adam, settings: Settings, total: int) -> dict[str, float]:
     """Take one optimiser step and return its metrics; `learning_rate` is a share of the peak rate."""
-    metrics, gradients = objective.learn(weights, examples)
     norm = gradients.norm()
     clip = min(1.0, settings.max_grad_norm / norm) if settings.max_grad_norm and norm else 1.0
     share = rate_factor(
         adam.steps + 1, total, schedule=settings.schedule, warmup_ratio=settings.warmup_ratio,
         min_ratio=settings.min_rate_ratio, cycles=settings.cycles,
     )  # fmt: skip
-    adam.step(weights, gradients, rate=settings.rate * share, decay=settings.weight_decay, scale=clip)
-    return metrics | {"grad_norm": norm, "learning_rate": share}
+    adam.step(parameters.trained, gradients, rate=settings.rate * share, decay=settings.weight_decay, scale=clip)
+    return {"grad_norm": norm, "learning_rate": share}
 
 
 def _batches(examples: int, settings: Settings, epoch: int) -> list[NDArray[np.int64]]:
     """Return the batches of an epoch, shuffled by (seed, epoch) alone."""
     order = np.random.default_rng([settings.seed, epoch]).permutation(examples)
     return [order[start : start + settings.batch_size] for start in range(0, examples, settings.batch_size)]
-
-
-def _in_turn(examples: int) -> list[NDArray[np.int64]]:
-    return [np.arange(start, min(start + _EVAL_BATCH, examples)) for start in range(0, examples, _EVAL_BATCH)]
-
-
-def _by_side(logps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (2B,) log-probabilities, chosen first, as (B, 2)."""
-    return logps.reshape(2, -1).T

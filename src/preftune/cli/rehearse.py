@@ -1,0 +1,54 @@
+"""`preftune rehearse FILE`."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+
+from preftune.api.config import JobConfig
+from preftune.cli.data import print_json, told_in_options
+from preftune.errors import ConfigError
+from preftune.recipes.rehearse import FOLDS, PAIRS, rehearse
+
+
+@click.command("rehearse")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--config", type=click.Path(path_type=Path), help="A .toml or .json file with the job's fields.")
+@click.option("--beta", "dpo_beta", type=float, help="dpo_beta, how closely to stay to the start. [default: 0.1]")
+@click.option("--normalize", "dpo_normalize_logratios_by_length", is_flag=True, default=None, help="Per token.")
+@click.option("--reference-free", "dpo_reference_free", is_flag=True, default=None, help="Leave the reference out.")
+@click.option("--alpha", "rpo_alpha", type=float, help="rpo_alpha, the weight of the chosen side's likelihood.")
+@click.option("--gamma", "simpo_gamma", type=float, help="simpo_gamma, the margin of SimPO.")
+@click.option("--epochs", "n_epochs", type=int, help="Epochs of preference tuning. [default: 3]")
+@click.option("--learning-rate", type=float, help="The rate of the job. [default: 1e-5]")
+@click.option("--pairs", type=click.IntRange(1), default=PAIRS, show_default=True, help="How many are taken.")
+@click.option(
+    "--folds", type=click.IntRange(2), default=FOLDS, show_default=True, help="Parts that prompts are dealt to."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as one JSON object.")
+def command(file: Path, config: Path | None, pairs: int, folds: int, *, as_json: bool, **knobs: Any) -> None:
+    """Say what a small model learns from the pairs of FILE, which pairs stand out, and what the knobs would do.
+
+    FILE is in any layout that `preftune convert` tells by its keys. Nothing is sent, nothing is paid.
+    """
+    given = {name: value for name, value in knobs.items() if value is not None}
+    if config is not None and given:
+        raise ConfigError(f"--config: expected no other knobs beside it, found {', '.join(given)}; write them into it")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is unwise about the knobs is what the rehearsal shows
+        job = given or None if config is None else JobConfig.from_file(config)
+    with told_in_options():
+        found = rehearse(file, job, pairs=pairs, folds=folds, progress=_tell)  # type: ignore[arg-type]  # checked there
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        click.echo(str(found))
+
+
+def _tell(done: int, folds: int) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r{done} of {folds} folds{'' if done < folds else chr(10)}", err=True, nl=False)
