@@ -81,7 +81,6 @@ def with_torch(case: Case, chosen: argparse.Namespace) -> None:
     logits.requires_grad_(requires_grad=True)
 
     def both(call: Callable[[], torch.Tensor]) -> None:
-        logits.grad = None
         half = len(logits) // 2
         sums = call().sum(1)
         loss = preference_loss(
@@ -90,7 +89,7 @@ def with_torch(case: Case, chosen: argparse.Namespace) -> None:
         loss.mean.backward()
 
     backward = {name: (lambda call=call: both(call)) for name, call in forward.items()}
-    table("PyTorch, forward and backward", measured(backward, chosen.rounds, chosen.device), peers, faster=True)
+    table("PyTorch, forward and backward", measured(backward, chosen.rounds, chosen.device, logits), peers, faster=True)
     agree(forward, sequence_logps(logits.detach(), labels, everything)[0])
 
 
@@ -108,9 +107,17 @@ def agree(forward: dict[str, Callable[[], torch.Tensor]], sums: torch.Tensor) ->
             )
 
 
-def measured(calls: dict[str, Callable[[], object]], rounds: int, device: str) -> list[dict[str, tuple[float, float]]]:
-    """Return seconds and GiB of each call in each round."""
-    return [{name: once(call, device) for name, call in calls.items()} for _ in range(rounds + 1)][1:]  # one to warm up
+def measured(
+    calls: dict[str, Callable[[], object]], rounds: int, device: str, learned: torch.Tensor | None = None
+) -> list[dict[str, tuple[float, float]]]:
+    """Return seconds and GiB of each call in each round; `learned` loses its gradient before each."""
+
+    def once_more(call: Callable[[], object]) -> tuple[float, float]:
+        if learned is not None:
+            learned.grad = None
+        return once(call, device)
+
+    return [{name: once_more(call) for name, call in calls.items()} for _ in range(rounds + 1)][1:]  # one to warm up
 
 
 def once(call: Callable[[], object], device: str) -> tuple[float, float]:

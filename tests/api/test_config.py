@@ -18,6 +18,7 @@ from preftune.api.config import (
     LoRA,
     MultimodalParams,
     first_fault,
+    load_fields,
 )
 from preftune.api.fields import JobFields
 from preftune.errors import ConfigError, ConfigWarning
@@ -496,6 +497,14 @@ def test_an_unfit_file_is_refused_by_name_and_place(tmp_path, name, text, expect
     with pytest.raises(ConfigError) as error:
         JobConfig.from_file(path)
     assert str(error.value) == f"{path}: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("job.json", '{"n_epochs": 0, "any": [1]}'), ("job.toml", "n_epochs = 0\nany = [1]")]
+)
+def test_the_fields_of_a_file_are_given_as_they_stand_whether_or_not_they_make_a_job(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    assert load_fields(tmp_path / name) == {"n_epochs": 0, "any": [1]}
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path):

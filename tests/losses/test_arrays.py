@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from preftune.losses import preference_gradients, preference_loss, token_logps
-from preftune.losses._arrays import first_index, namespace, number, pair_arrays, refuse_below
+from preftune.losses._arrays import first_index, namespace, needed_arrays, number, pair_arrays, refuse_below
 
 NAMES = ("policy_chosen_logps", "policy_rejected_logps", "reference_chosen_logps", "reference_rejected_logps")
 BARE = xps.Device("no_float64")  # an accelerator without float64
@@ -38,6 +38,23 @@ def test_float64_arrays_are_not_copied():
 def test_an_argument_of_the_wrong_kind_is_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         pair_arrays(first=[-1.0, -2.0], second=wrong)
+
+
+@pytest.mark.parametrize("wrong", [[[-1.0], [-2.0, -3.0]], [-1.0, [-2.0]]])
+def test_a_ragged_list_is_named(wrong):
+    sentence = r"^second: expected shape \(B,\), found lists of several lengths; give one number a pair$"
+    with pytest.raises(ValueError, match=sentence):
+        pair_arrays(first=[-1.0, -2.0], second=wrong)
+
+
+def test_arguments_that_are_needed_are_those_of_the_pairs():
+    found = needed_arrays(first=[1, 2], second=np.array([3, 4], np.int8))
+    assert {name: values.tolist() for name, values in found.items()} == {"first": [1.0, 2.0], "second": [3.0, 4.0]}
+
+
+def test_the_first_argument_that_is_needed_and_is_not_there_is_named():
+    with pytest.raises(ValueError, match=r"^second: needed, found None; give one number a pair$"):
+        needed_arrays(first=[1, 2], second=None, third=None)
 
 
 @pytest.mark.parametrize(("condition", "index"), [([False, True, True], 1), ([True], 0), ([False, False], None)])

@@ -1,4 +1,5 @@
 import math
+import re
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -124,3 +125,10 @@ def test_more_methods_than_can_be_told_apart_are_refused():
     assert len(curve(*six).losses) == 6
     with pytest.raises(ValueError, match=r"^curve: expected at most 6 methods in one picture, found 7$"):
         curve(*six, DPO(dpo_beta=0.7))
+
+
+@pytest.mark.parametrize(("differences", "shape"), [([], "(0,)"), (0.5, "()"), ([[0.5, 1.0]], "(1, 2)")])
+def test_differences_that_are_no_row_of_numbers_are_refused(differences, shape):
+    sentence = rf"^differences: expected at least one number, in one list, found shape {re.escape(shape)}$"
+    with pytest.raises(ValueError, match=sentence):
+        curve(PLAIN, differences=differences)

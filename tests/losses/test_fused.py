@@ -156,6 +156,34 @@ def test_room_of_another_shape_is_refused_before_it_is_written(shape):
     assert np.all(out == 7)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int64, np.bool_])
+def test_room_of_another_dtype_is_refused_before_it_is_written(dtype):
+    out = np.ones((6, 6, 5), dtype)
+    sentence = rf"^out: expected dtype float64 like logits, found {np.dtype(dtype)}$"
+    with pytest.raises(ValueError, match=sentence):
+        preference_loss_and_gradient(*sample(), **beside(), out=out)
+    assert np.all(out == 1)
+
+
+@pytest.mark.parametrize(
+    ("out", "sentence"),
+    [
+        (np.zeros((6, 6, 5)).tolist(), r"expected an array, found list; numpy\.asarray makes one of it$"),
+        (xps.zeros((6, 6, 5)), r"expected an array of the library that logits is of, found array_api_strict\."),
+    ],
+    ids=["list", "another library"],
+)
+def test_room_that_is_no_array_of_the_library_is_refused(out, sentence):
+    with pytest.raises(ValueError, match=f"^out: {sentence}"):
+        preference_loss_and_gradient(*sample(), **beside(), out=out)
+
+
+def test_lists_are_refused_with_what_to_do():
+    logits, labels, mask = sample()
+    with pytest.raises(ValueError, match=r"^logits: expected an array, found list; numpy\.asarray makes one of it$"):
+        preference_loss_and_gradient(logits.tolist(), labels, mask, **beside())
+
+
 def test_arrays_that_cannot_be_written_are_refused_with_what_to_do():
     arguments = [xps.asarray(array) for array in sample()]
     sentence = r"^logits: expected an array of NumPy, PyTorch or CuPy, found array_api_strict\..*; differentiate "

@@ -178,7 +178,7 @@ def test_the_table_has_a_line_a_setting():
         "DPO, beta 0.1                        0.584     50.0%   0.384    25.0%     48.2%",
         "DPO, beta 1                          2.673     50.0%   0.250    50.0%     66.7%",
         "",
-        "median: gradient weight of the median pair: 0.5 unlearned, 0 learned, 1 wrong",
+        "median: gradient weight of the median pair: 1 wrong, 1/2 at z = 0, 0 learned",
         "learned: pairs of a weight below 0.1, which the update no longer hears",
         "top 10 %: the share of the pull that a tenth of the pairs has",
         "largest beta that keeps the median pair alive (median 0.1 or more): 1",
@@ -223,3 +223,22 @@ def test_a_missing_argument_is_named():
 def test_a_misspelt_knob_of_the_grid_is_named():
     with pytest.raises(ValueError, match="DPO has no field 'beta'; did you mean 'dpo_beta'"):
         sensitivity(LOGPS, {"beta": [0.1]})
+
+
+@pytest.mark.parametrize("grid", [[], {}, {"dpo_beta": []}, {"dpo_beta": [0.1], "rpo_alpha": ()}], ids=repr)
+def test_a_grid_without_methods_is_refused(grid):
+    sentence = r"^grid: expected at least one method, or a value for each knob, found none; leave it out for a range of"
+    with pytest.raises(ValueError, match=sentence):
+        sensitivity(LOGPS, grid)
+
+
+@pytest.mark.parametrize("value", [0.1, 1, None, "0.1"])
+def test_a_knob_of_the_grid_that_has_no_list_of_values_is_named(value):
+    sentence = rf"^grid: expected the values of dpo_beta in a list, such as \[0\.1\], found {value!r}$"
+    with pytest.raises(ValueError, match=sentence):
+        sensitivity(LOGPS, {"rpo_alpha": [0.0], "dpo_beta": value})
+
+
+def test_the_values_of_a_knob_may_be_an_array():
+    found = sensitivity(LOGPS, {"dpo_beta": np.array([0.5, 0.25])})
+    assert [each.method for each in found.settings] == [DPO(dpo_beta=0.5), DPO(dpo_beta=0.25)]

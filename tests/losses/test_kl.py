@@ -122,6 +122,16 @@ def test_a_token_that_the_reference_alone_excludes_is_infinitely_far():
     np.testing.assert_array_equal(token_kl(policy, reference, mask), np.where(mask, np.inf, 0))
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("library", [np.asarray, xps.asarray], ids=["numpy", "strict"])
+def test_logits_that_score_no_token_are_not_read(library, wrong):
+    policy, reference, mask = sample()
+    expected = token_kl(*(library(array) for array in (policy, reference, mask)))
+    policy[~np.roll(mask, -1, axis=1)] = reference[~np.roll(mask, -1, axis=1)] = wrong
+    found = token_kl(*(library(array) for array in (policy, reference, mask)))
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+
+
 def test_huge_logits_do_not_overflow():
     logits = np.array([[[1e30, -1e30, 0.0], [0.0, 0.0, 0.0]]], np.float32)
     found = token_kl(logits, logits, np.array([[False, True]]))
@@ -177,6 +187,14 @@ def test_logits_of_two_libraries_are_refused():
         token_kl(policy, xps.asarray(reference), mask)
 
 
+@pytest.mark.parametrize(("name", "at"), [("policy_logits", 0), ("reference_logits", 1), ("mask", 2)])
+def test_lists_are_refused_with_what_to_do(name, at):
+    arguments = list(sample())
+    arguments[at] = arguments[at].tolist()
+    with pytest.raises(ValueError, match=rf"^{name}: expected an array, found list; numpy\.asarray makes one of it$"):
+        token_kl(*arguments)
+
+
 def test_a_mask_of_another_shape_is_refused():
     policy, reference, mask = sample()
     with pytest.raises(ValueError, match=r"^mask: expected shape \(3, 7\), found \(3, 6\)$"):
@@ -214,6 +232,31 @@ def test_torch_agrees_with_its_own_kl_and_its_gradient(dtype):
     expected.sum().backward()
     rounding = {"float64": 1e-13, "float32": 1e-6, "bfloat16": 2e-2}[dtype]
     torch.testing.assert_close(policy.grad.double(), wide.grad, rtol=rounding, atol=rounding)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_gradient_of_torch_passes_by_what_scores_no_token(wrong):
+    torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
+    policy, reference, mask = (torch.from_numpy(array) for array in sample())
+    (expected,) = torch.autograd.grad(token_kl(policy.requires_grad_(), reference, mask).sum(), policy)
+    unread = ~mask.roll(-1, 1)
+    policy, reference = (each.detach().masked_fill(unread[..., None], wrong) for each in (policy, reference))
+    (found,) = torch.autograd.grad(token_kl(policy.requires_grad_(), reference, mask).sum(), policy)
+    assert torch.equal(found, expected)
+    assert not torch.any(found[unread])
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_gradient_of_jax_passes_by_what_scores_no_token(wrong):
+    jax = pytest.importorskip("jax", reason="jax is not installed: pip install 'jax>=0.10,<0.11'")
+    policy, reference, mask = sample(dtype=np.float32)
+    read = np.roll(mask, -1, axis=1)
+    policy[~read] = reference[~read] = wrong
+    policy, reference, scored = (jax.numpy.asarray(array) for array in (policy, reference, mask))
+    found = np.asarray(jax.grad(lambda each: token_kl(each, reference, scored).sum())(policy))
+    assert np.all(np.isfinite(found))
+    assert not np.any(found[~read])
+    assert np.all(np.any(found[read] != 0, axis=1))
 
 
 def test_jax_agrees_with_numpy():

@@ -59,6 +59,12 @@ def test_metrics_of_a_batch_with_gradients_are_plain_numbers():
     assert found == pytest.approx(EXPECTED, rel=1e-14, abs=1e-16)
 
 
+@pytest.mark.parametrize("name", LOGPS)
+def test_an_argument_that_is_none_is_named(name):
+    with pytest.raises(ValueError, match=f"^{name}: needed, found None; give one number a pair$"):
+        preference_metrics(preference_loss(**LOGPS), **LOGPS | {name: None})
+
+
 def test_a_row_on_the_wire_carries_step_and_epoch_under_train_in_both_splits():
     assert wire_row("eval", step=6, epoch=1.5, metrics={"loss": 0.5, "kl_chosen": 2.0, "accuracy": 1.0}) == {
         "train/global_step": 6,

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 
 import array_api_strict as xps
 import numpy as np
@@ -259,6 +260,42 @@ def test_a_beta_that_is_not_above_zero_is_refused(loss, beta):
         loss(**arrays, beta=beta)
 
 
+NO_NUMBERS = ["0.1", None, [0.1], 0.1j, np.array([0.1, 0.2])]
+
+
+@among(WITH_BETA)
+@pytest.mark.parametrize("beta", NO_NUMBERS, ids=repr)
+def test_a_beta_that_is_no_number_is_refused(loss, beta):
+    arrays = {name: PAIR[name] for name in needed(loss)}
+    sentence = rf"^beta: expected a number above 0, found {re.escape(repr(beta))}; the DPO paper takes 0\.1$"
+    with pytest.raises(ValueError, match=sentence):
+        loss(**arrays, beta=beta)
+
+
+@pytest.mark.parametrize("gamma", NO_NUMBERS, ids=repr)
+def test_a_gamma_that_is_no_number_is_refused(gamma):
+    arrays = {name: PAIR[name] for name in needed(simpo_loss)}
+    sentence = rf"^gamma: expected a number of 0 or more, found {re.escape(repr(gamma))}; "
+    with pytest.raises(ValueError, match=sentence):
+        simpo_loss(**arrays, gamma=gamma)
+
+
+@among([conservative_dpo_loss, robust_dpo_loss])
+@pytest.mark.parametrize("share", NO_NUMBERS, ids=repr)
+def test_a_share_of_flipped_labels_that_is_no_number_is_refused(loss, share):
+    sentence = rf"^label_smoothing: expected a number from 0 to below 0\.5, found {re.escape(repr(share))}; "
+    with pytest.raises(ValueError, match=sentence):
+        loss(**{name: PAIR[name] for name in LOGPS}, label_smoothing=share)
+
+
+@among(WITH_BETA)
+@pytest.mark.parametrize("array", [np.asarray, xps.asarray], ids=["numpy", "strict"])
+def test_knobs_may_be_arrays_without_dimensions(loss, array):
+    knobs, expected = WORKED[loss]
+    arguments = {name: array(PAIR[name]) for name in needed(loss)} | {name: array(knobs[name]) for name in knobs}
+    np.testing.assert_allclose(np.asarray(loss(**arguments)), [expected], rtol=1e-14)
+
+
 @pytest.mark.parametrize("gamma", [-0.1, math.nan, math.inf])
 def test_a_gamma_below_zero_is_refused(gamma):
     arrays = {name: PAIR[name] for name in needed(simpo_loss)}
@@ -294,6 +331,20 @@ def test_an_argument_of_the_wrong_kind_is_named(loss, wrong, message):
     last = needed(loss)[-1]
     with pytest.raises(ValueError, match=f"^{last}: {message}$"):
         compute(loss, arguments | {last: wrong})
+
+
+@each_loss
+def test_an_argument_that_is_none_is_named(loss):
+    for name in needed(loss):
+        with pytest.raises(ValueError, match=f"^{name}: needed, found None; give one number a pair$"):
+            compute(loss, PAIR | {name: None})
+
+
+@each_loss
+def test_a_ragged_list_is_named(loss):
+    last = needed(loss)[-1]
+    with pytest.raises(ValueError, match=rf"^{last}: expected shape \(B,\), found lists of several lengths; "):
+        compute(loss, PAIR | {last: [[1.0], [1.0, 2.0]]})
 
 
 @each_loss

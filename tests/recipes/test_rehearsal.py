@@ -1,5 +1,6 @@
 import json
 import math
+import random
 from unicodedata import east_asian_width
 
 import numpy as np
@@ -13,6 +14,7 @@ from preftune.recipes.rehearsal import Case, Judge, Rehearsal
 
 N = 16
 ONES = np.ones(N)
+COIN = np.tile([1.0, -1.0], N // 2)
 
 
 def pair(prompt="Q?", chosen="yes", rejected="no"):
@@ -42,18 +44,37 @@ def rehearsal(**changes):
         "name": "pairs.jsonl",
         "total": N,
         "dropped": {},
+        "cut": 0,
         "method": DPO(),
         "folds": 2,
         "cases": tuple(Case(f"pairs.jsonl:{number}", "Q?", "yes", "no") for number in range(1, N + 1)),
         "logps": logps(),
-        "by_length": np.tile([1.0, -1.0], N // 2),
+        "longer": True,
+        "by_length": COIN,
         "by_words": ONES,
-        "fitted": ONES,
-        "bits": 2.04,
-        "rows": (),
         "seconds": 1.26,
+        "trained": logps(),
+        "bits": 2.04,
     }
     return Rehearsal(**(given | changes))
+
+
+def of_ones_own(**changes):
+    """Return the rehearsal of 16 pairs under a caller's own model."""
+    return rehearsal(**({"folds": 0, "trained": None, "bits": None} | changes))
+
+
+def judged(model, **changes):
+    """Return a rehearsal of which every judge but length and words has these margins' signs."""
+    said = {
+        "policy_chosen_logps": -30 + 2 * model,
+        "reference_chosen_logps": -30 + model,
+        "policy_rejected_logps": -30 * ONES,
+        "reference_rejected_logps": -30 * ONES,
+        "chosen_lengths": 10 * ONES,
+        "rejected_lengths": 10 * ONES,
+    }
+    return rehearsal(**({"logps": said} | changes))
 
 
 def at(values, default=1.0):
@@ -101,28 +122,55 @@ def test_what_a_terminal_would_obey_is_not_shown():
 # Judges
 
 
+def judge(right, of=100):
+    """Return a judge that is right on so many pairs."""
+    return Judge("x", np.arange(of) < right)
+
+
+def test_the_accuracy_of_a_judge_is_the_share_it_got_right_and_a_tie_is_half():
+    assert Judge("x", np.array([1.0, 0.0, 0.5, 1.0])).accuracy == 0.625
+
+
 def test_the_error_of_a_judge_is_the_binomial_one_and_never_nothing():
-    assert Judge("x", 0.8, 100).error == pytest.approx(math.sqrt(0.8 * 0.2 / 100))
-    assert Judge("x", 1.0, 100).error == pytest.approx(0.005)
+    assert judge(80).error == pytest.approx(math.sqrt(0.8 * 0.2 / 100))
+    assert judge(100).error == pytest.approx(0.005)
 
 
 def test_better_than_chance_is_two_standard_errors_of_a_coin():
-    assert not Judge("x", 0.6, 100).better_than_chance
-    assert Judge("x", 0.61, 100).better_than_chance
-    assert not Judge("x", 0.61, 36).better_than_chance
+    assert not judge(60).better_than_chance
+    assert judge(61).better_than_chance
+    assert not judge(22, of=36).better_than_chance
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "beats"),
+    [
+        ([1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0], True),  # 5 alone against 0: 5 / sqrt(5) > 2
+        ([1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0], False),  # 4 / sqrt(4) = 2
+        ([1] * 9 + [0] * 2, [0] * 9 + [1] * 2, True),  # 7 / sqrt(11) = 2.1
+        ([1] * 8 + [0] * 2, [0] * 8 + [1] * 2, False),  # 6 / sqrt(10) = 1.9
+        ([1] * 5, [0.5] * 5, True),  # a tie is half a pair, with a quarter of its variance
+        ([1, 0, 1], [1, 0, 1], False),
+        ([0] * 9, [1] * 9, False),
+    ],
+)  # fmt: skip
+def test_a_judge_beats_another_by_two_standard_errors_of_the_pairs_they_differ_on(one, other, beats):
+    agreed = [1.0] * 50
+    assert Judge("x", np.array(one + agreed)).beats(Judge("y", np.array(other + agreed))) is beats
 
 
 def test_the_judges_by_hand():
     gain = at({0: -1.0, 1: -1.0, 2: 0.0, 3: 0.0})
     found = rehearsal(logps=logps(gain, length=25.0), by_words=at({0: -1.0}))
     # before: -20 and -30 nats, -0.8 and -3 a token; after, rewards of 0.1 times the gain, two wrong and two ties
-    assert [(judge.name, judge.accuracy, judge.pairs) for judge in found.judges] == [
-        ("length alone (the longer answer)", 0.5, N),
-        ("a bag of words alone", 15 / 16, N),
-        ("log-probability of the engine tuned on chosen answers", 1.0, N),
-        ("log-probability per token of the engine tuned on chosen answers", 1.0, N),
-        ("reward of the engine after preference tuning", 13 / 16, N),
+    assert [(judge.name, judge.right.tolist()) for judge in found.judges] == [
+        ("length alone (longer is better, says this set itself)", [1, 0] * 8),
+        ("a bag of words alone", [0, *[1] * 15]),
+        ("log-probability of the engine tuned on chosen answers", [1] * 16),
+        ("log-probability per token of the engine tuned on chosen answers", [1] * 16),
+        ("reward of the engine after preference tuning", [0, 0, 0.5, 0.5, *[1] * 12]),
     ]
+    assert found.judges[-1].accuracy == 13 / 16
     assert found.margins == pytest.approx(0.1 * gain)
 
 
@@ -131,22 +179,20 @@ def test_log_probability_is_judged_per_token_too():
     assert [judge.accuracy for judge in found.judges[2:4]] == [1.0, 0.0]  # -20 over -30; -4 over -3 a token
 
 
-def test_the_direction_of_length_is_told():
-    longer = logps() | {"chosen_lengths": at({0: 9.0}, 12.0)}
-    shorter = logps() | {"chosen_lengths": at({0: 12.0}, 9.0)}
-    for given, name in ((longer, "longer"), (shorter, "shorter")):
-        found = rehearsal(logps=given, by_length=at({0: -1.0}))
-        assert found.judges[0] == Judge(f"length alone (the {name} answer)", 15 / 16, N)
+@pytest.mark.parametrize(("longer", "word"), [(True, "longer"), (False, "shorter")])
+def test_the_direction_of_length_is_told(longer, word):
+    length, *_ = rehearsal(longer=longer, by_length=at({0: -1.0})).judges
+    assert (length.name, length.accuracy) == (f"length alone ({word} is better, says this set itself)", 15 / 16)
 
 
 def test_a_model_of_ones_own_is_named_so():
-    found = rehearsal(folds=0, fitted=None, bits=None)
+    found = of_ones_own()
     names = ["log-probability of your model", "log-probability per token of your model", "reward of your model"]
     assert [judge.name for judge in found.judges[2:]] == names
 
 
 def test_without_a_reference_margins_are_per_token_and_no_knob_is_turned():
-    found = rehearsal(folds=0, fitted=None, bits=None, logps=without_reference(logps(length=20.0)))
+    found = of_ones_own(logps=without_reference(logps(length=20.0)))
     assert found.margins == pytest.approx(at({}, -19 / 20 + 30 / 10))
     assert len(found.judges) == 4
     assert found.knobs is None
@@ -157,7 +203,7 @@ def test_without_a_reference_margins_are_per_token_and_no_knob_is_turned():
 
 def test_a_method_without_a_reference_has_rewards_without_one():
     method = DPO(simpo_gamma=0.5, dpo_beta=2)
-    found = rehearsal(folds=0, logps=without_reference(logps()), method=method)
+    found = of_ones_own(logps=without_reference(logps()), method=method)
     assert found.margins == pytest.approx(at({}, 2 * (-19 + 30) / 10))
     assert found.knobs.to_dict() == sensitivity(found.logps, method=method).to_dict()
 
@@ -165,13 +211,24 @@ def test_a_method_without_a_reference_has_rewards_without_one():
 # Pairs that stand out
 
 
-def test_the_hardest_moved_the_wrong_way_and_come_worst_first():
-    found = rehearsal(fitted=at({4: -0.5, 9: -3.0, 11: 0.0}))
+def test_the_hardest_moved_clearly_the_wrong_way_and_come_worst_first():
+    # the root mean square of the moves is sqrt((12 + 0.25 + 9 + 0.01) / 16) = 1.153
+    found = rehearsal(trained=logps(at({4: -0.5, 9: -3.0, 11: 0.0, 12: -0.1})))
     assert [(case.place, margin) for case, margin in found.hardest] == [
         ("pairs.jsonl:10", -3.0),
         ("pairs.jsonl:5", -0.5),
     ]
-    assert rehearsal(fitted=None).hardest == ()
+
+
+def test_the_hardest_are_those_of_training_and_where_nothing_was_trained_none():
+    assert rehearsal(logps=logps(-ONES)).hardest == ()
+    assert of_ones_own(logps=logps(-ONES)).hardest == ()
+
+
+def test_a_move_is_of_both_sides():
+    # pair 1: the chosen answer gained a nat, the rejected one three
+    trained = logps() | {"policy_rejected_logps": at({0: -27.0}, -30.0)}
+    assert [(case.place, margin) for case, margin in rehearsal(trained=trained).hardest] == [("pairs.jsonl:1", -2.0)]
 
 
 def test_suspicious_is_what_model_and_words_both_speak_against_the_loudest_first():
@@ -183,18 +240,95 @@ def test_suspicious_is_what_model_and_words_both_speak_against_the_loudest_first
 
 
 def test_judges_no_better_than_a_coin_make_nothing_suspicious():
-    coin = np.tile([1.0, -1.0], N // 2)
-    assert rehearsal(by_words=coin, logps=logps(at({1: -1.0}))).suspicious == ()
-    assert rehearsal(by_words=at({1: -1.0}), logps=logps(coin)).suspicious == ()
+    assert rehearsal(by_words=COIN, logps=logps(at({1: -1.0}))).suspicious == ()
+    assert rehearsal(by_words=at({1: -1.0}), logps=logps(COIN)).suspicious == ()
     assert len(rehearsal(by_words=at({1: -1.0}), logps=logps(at({1: -1.0}))).suspicious) == 1
 
 
-def test_of_many_ten_are_kept_and_three_are_shown():
-    found = rehearsal(fitted=-np.arange(1.0, N + 1))
-    assert [margin for _, margin in found.hardest] == [-float(number) for number in range(16, 6, -1)]
-    assert [line for line in str(found).splitlines() if line.endswith(" nats")] == [
-        f"  pairs.jsonl:{number}  -{number}.00 nats" for number in (16, 15, 14)
-    ]
+def test_of_many_three_are_shown_and_it_is_told_of_how_many():
+    found = rehearsal(trained=logps(-5 - np.arange(1.0, N + 1)))
+    assert [margin for _, margin in found.hardest] == [-5 - float(number) for number in range(16, 0, -1)]
+    assert len(found.to_dict()["hardest"]) == 16
+    title, count, *shown = next(part for part in str(found).split("\n\n") if part.startswith("Trained on")).splitlines()
+    assert (title, count) == (
+        "Trained on, and yet moved the wrong way: the hardest",
+        "  (the first 3 of 16; to_dict() and --json have all)",
+    )
+    assert shown[::4] == [f"  pairs.jsonl:{number}  {-5 - number}.00 nats" for number in (16, 15, 14)]
+
+
+def test_of_three_all_are_shown_without_a_count():
+    found = rehearsal(trained=logps(at({1: -1.0, 2: -1.0, 3: -1.0})))
+    assert len(found.hardest) == 3
+    assert "the first" not in str(found)
+
+
+# Knobs
+
+
+def test_the_knobs_are_turned_on_the_pairs_that_were_trained_on():
+    found = rehearsal(trained=logps(at({}, 40.0)))
+    assert found.knobs.to_dict() == sensitivity(logps(at({}, 40.0)), method=DPO()).to_dict()
+    assert "What other values of beta would make of the pairs as training left them" in str(found)
+
+
+def test_without_training_the_knobs_are_turned_on_the_callers_own_numbers():
+    found = of_ones_own()
+    assert found.knobs.to_dict() == sensitivity(logps(), method=DPO()).to_dict()
+    assert "What other values of beta would make of these log-probabilities" in str(found)
+
+
+# A run that diverged
+
+
+@pytest.fixture(params=[math.nan, math.inf, -math.inf], ids=str)
+def diverged(request):
+    """Return a rehearsal whose numbers are as a run that diverged leaves them."""
+    broken = logps(at({3: request.param, 4: request.param}))
+    lost = {"bits": math.nan, "course": (0.7, math.nan, math.inf)}
+    return rehearsal(logps=broken, trained=logps(math.nan * ONES), rows=ROWS, dropped={"no rating": 1}, **lost)
+
+
+def test_a_run_that_diverged_says_so_and_nothing_else(diverged):
+    assert diverged.diverged
+    assert (diverged.judges, diverged.hardest, diverged.suspicious, diverged.knobs) == ((), (), (), None)
+    assert (
+        str(diverged)
+        == """\
+pairs.jsonl: 16 pairs in 1.3 s, each judged by models that saw neither it nor
+its prompt (2 folds). Method: DPO, beta 0.1.
+Left out: 1 (no rating).
+
+The run diverged: 2 of 16 margins are no finite numbers. Lower the rate, or the
+knob that is out of scale."""
+    )
+
+
+def test_a_run_that_diverged_has_no_number_in_json_that_is_none(diverged):
+    told = json.loads(json.dumps(diverged.to_dict(), allow_nan=False))
+    assert told == {
+        "name": "pairs.jsonl",
+        "pairs": 16,
+        "total": 16,
+        "dropped": {"no rating": 1},
+        "cut": 0,
+        "method": DPO().model_dump(),
+        "folds": 2,
+        "diverged": True,
+        "judges": [],
+        "margins": None,
+        "course": [0.7, None, None],
+        "hardest": [],
+        "suspicious": [],
+        "knobs": None,
+        "bits_per_byte": None,
+        "seconds": 1.26,
+    }
+
+
+def test_a_run_that_did_not_is_not_said_to_have():
+    assert not rehearsal().diverged
+    assert "diverged" not in str(rehearsal())
 
 
 # Text
@@ -209,22 +343,24 @@ WHOLE = """\
 pairs.jsonl: 16 pairs of 20 in 1.3 s, each judged by models that saw neither it
 nor its prompt (2 folds). Method: DPO, beta 0.1.
 Left out: 1,200 (prompt is empty), 1 (no rating).
+The budget cut an answer of 2 pairs short.
 
 Who tells chosen from rejected (a coin: 50.0%; ± one standard error)
-  length alone (the longer answer)                                 50.0%  ±12.5
+  length alone (longer is better, says this set itself)            50.0%  ±12.5
   a bag of words alone                                             93.8%  ±6.1
   log-probability of the engine tuned on chosen answers           100.0%  ±3.1
   log-probability per token of the engine tuned on chosen answers 100.0%  ±3.1
   reward of the engine after preference tuning                     93.8%  ±6.1
 
-Log-probability of the engine tuned on chosen answers tells more than length
-and words do (with 16 pairs, differences below 6.2 points are noise).
-Model and words both speak against the label of the pairs below. A few wrong
-labels in a hundred are common; to read 1 pair costs less than a job.
+The log-probability of the engine tuned on chosen answers and a bag of words
+alone cannot be told apart on so many pairs (alone right on 1 pair, against 0):
+what is learned here may be no more than vocabulary and style.
+1 pair with a label that model and words both speak against is worth a look
+before a job is paid for.
 
 Margins of unseen pairs, rewards: 10 % +0.10, median +0.10, 90 % +0.10
-Loss on unseen pairs while the first fold learned (nothing learned: 0.693):
-0.600 0.400
+Loss on unseen pairs while the engines learned (nothing learned: 0.693): 0.600
+0.400
 Approximate KL to the start: chosen 0.5, rejected 0.0
 
 Trained on, and yet moved the wrong way: the hardest
@@ -239,16 +375,16 @@ Model and words both speak against the label: suspicious (1 is a usual margin)
     chosen    yes
     rejected  no
 
-What other values of beta would make of these log-probabilities, held fixed
+What other values of beta would make of the pairs as training left them
 KNOBS
 
 What this cannot tell
 The engine is a small byte-level model: it needs 2.0 bits for each byte of a
 chosen answer that is new to it (8 is knowing nothing). It learns spelling,
-words and style, not meaning, facts or reasoning. A preference that it learns,
-a large model most likely learns too; one it does not, a large one may. Its
-rates are scaled, so steps, KL and the size of margins do not carry over: read
-the order of the pairs and what beats the shortcuts."""
+words and style, not meaning, facts or reasoning: that it learns a preference
+shows how little is needed for it; that it does not shows nothing about a large
+model. Its rates are scaled, so steps, KL and the size of margins do not carry
+over."""
 
 
 @pytest.fixture
@@ -256,9 +392,11 @@ def whole():
     return rehearsal(
         total=20,
         dropped={"prompt is empty": 1200, "no rating": 1},
+        cut=2,
         logps=logps(at({1: -1.0})),
         by_words=at({1: -1.0}),
-        fitted=at({2: -0.25}),
+        trained=logps(at({2: -0.25})),
+        course=(0.6, 0.4),
         rows=ROWS,
     )
 
@@ -267,13 +405,8 @@ def test_the_text_holds_each_part(whole):
     assert str(whole) == WHOLE.replace("KNOBS", str(whole.knobs))
 
 
-def test_a_loss_with_a_likelihood_term_is_not_held_against_one_without():
-    found = rehearsal(rows=ROWS, method=DPO(rpo_alpha=0.5))
-    assert "(nothing learned: 0.693, plus the likelihood term): 0.600 0.400" in flat(found)
-
-
 def test_parts_without_anything_to_tell_are_left_out():
-    titles = ("Left out", "Loss on unseen", "Trained on", "speak against", " of 16")
+    titles = ("Left out", "budget", "Loss on unseen", "Approximate KL", "Trained on", "speak against", " of 16")
     assert [title for title in titles if title in str(rehearsal())] == []
 
 
@@ -290,38 +423,135 @@ def test_the_text_fits_80_columns_whatever_is_in_it(method):
     cases = tuple(Case.of(f"一.jsonl:{number}", pair(*["章鱼 " * 90] * 3)) for number in range(N))
     gain = at({1: -1.0})
     found = rehearsal(
-        name="a rather long name of a file.jsonl", method=method, cases=cases, rows=ROWS * 9,
+        name="a rather long name of a file.jsonl", method=method, cases=cases, course=(12.345,) * 9, cut=9_999,
         dropped={"a reason of some words": 12_345} | {f"reason {number}": 2 for number in range(20)},
-        logps=logps(1e4 * gain), by_words=gain, fitted=1e4 * gain,
+        logps=logps(1e4 * gain), by_words=gain, trained=logps(-1e4 * at({0: -1.0})),
     )  # fmt: skip
     assert [line for line in str(found).splitlines() if columns(line) > 80] == []
 
 
-def test_nothing_that_beats_a_coin_is_said_so_and_no_label_is_doubted():
-    coin = np.tile([1.0, -1.0], N // 2)
-    same = logps(coin) | {"reference_rejected_logps": -20 - coin, "policy_rejected_logps": -20 - coin}
-    told = "Nothing that was tried beats a coin (with 16 pairs, differences below 25.0 points are noise)."
-    for folds, blind in ((2, "a model as small"), (0, "your model")):
-        found = rehearsal(logps=same, by_words=coin, folds=folds, bits=2.0)
-        assert told in flat(found)
-        assert f"differ in what {blind} does not see" in flat(found)
-        assert "speak against" not in str(found)
+# What the numbers are said to mean
 
 
-def test_words_that_do_as_well_as_the_model_are_said_so():
-    coin = {"reference_chosen_logps": -30 + np.tile([1.0, -1.0], N // 2)}
-    found = rehearsal(logps=logps(at({1: -1.0})) | coin)
-    assert "A bag of words alone does as well as the model" in flat(found)
-    assert "Length alone gets" not in flat(found)
+@pytest.mark.parametrize(("folds", "blind"), [(2, "a model this small"), (0, "your model")])
+def test_where_nothing_beats_a_coin_it_is_said_so_and_no_label_is_doubted(folds, blind):
+    found = judged(COIN, by_words=COIN, folds=folds)
+    assert (
+        f"With 16 pairs, nothing that was tried beats a coin. Either the sides differ in what {blind} does not see, "
+        "such as meaning or facts, or the labels are noise: judge some pairs yourself, the labels hidden."
+    ) in flat(found)
+    assert "speak against" not in str(found)
+
+
+def test_a_model_that_tells_more_than_the_best_shortcut_is_said_so_with_the_pairs_it_alone_gets():
+    for changes, shortcut in (({"by_words": COIN}, "length alone"), ({"by_length": -ONES}, "a bag of words alone")):
+        found = judged(at({0: -1.0}), **({"by_words": COIN} | changes))
+        told = "The log-probability of the engine tuned on chosen answers tells more than"
+        assert f"{told} {shortcut} does: alone right on 8 pairs, against 1." in flat(found)
+
+
+def test_a_shortcut_that_tells_more_than_any_model_is_said_so_with_what_the_pairs_then_teach():
+    words, length = judged(COIN), judged(COIN, by_words=COIN, by_length=ONES)
+    for found, shortcut, surface in (
+        (words, "a bag of words alone", "vocabulary and style"),
+        (length, "length alone", "length"),
+    ):
+        assert (
+            f"No model here tells as much as {shortcut} does (the best one: alone right on 0 pairs, against 8). On the "
+            f"surface these pairs teach {surface}: if that is not what you want to teach, pair answers that are equal "
+            "in it."
+        ) in flat(found)
+
+
+def test_a_model_and_a_shortcut_that_luck_may_part_are_not_told_apart():
+    # words are right on one pair more of 16, which is no difference
+    found = judged(at({0: -1.0, 1: -1.0}), by_words=at({2: -1.0}))
+    assert (
+        "The log-probability of the engine tuned on chosen answers and a bag of words alone cannot be told apart on so "
+        "many pairs (alone right on 1 pair, against 2): what is learned here may be no more than vocabulary and style."
+    ) in flat(found)
+    equal = judged(ONES, by_words=COIN, by_length=ONES)
+    assert "(alone right on 0 pairs, against 0): what is learned here may be no more than length." in flat(equal)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_what_is_said_of_model_and_shortcuts_never_contradicts_the_table(seed):
+    dice = random.Random(seed)
+    margins = [np.array([1.0 if dice.random() < share else -1.0 for _ in range(N)])
+               for share in dice.choices((0.4, 0.6, 0.8, 0.95), k=3)]  # fmt: skip
+    found = judged(margins[0], by_words=margins[1], by_length=margins[2])
+    model, shortcut = (max(float(np.mean(each > 0)) for each in some) for some in (margins[:1], margins[1:]))
+    text, beyond = flat(found), 0.5 + 1 / math.sqrt(N)  # a coin's two standard errors
+    said = [
+        "nothing that was tried beats a coin" in text,
+        "tells more than" in text,
+        "No model here tells as much as" in text,
+        "cannot be told apart" in text,
+    ]
+    assert sum(said) == 1
+    assert said[0] == (max(model, shortcut) <= beyond)
+    assert not said[1] or model > max(shortcut, beyond)
+    assert not said[2] or shortcut > max(model, beyond)
+    assert ("By length alone" in text) == (np.mean(margins[2] > 0) > beyond)
 
 
 def test_length_that_tells_is_told_with_what_to_do():
-    found = rehearsal(by_length=at({0: -1.0}), logps=logps() | {"chosen_lengths": at({}, 12.0)})
-    assert "Length alone gets 94% right. A tuned model learns such a habit first" in flat(found)
+    assert (
+        "By length alone 94% are right, which is easy to learn: compare answers' lengths before and after tuning, or "
+        "normalise by length."
+    ) in flat(rehearsal(by_length=at({0: -1.0})))
+    assert "By length alone" not in flat(rehearsal())
+
+
+@pytest.mark.parametrize(("wrong", "told"), [({1: -1.0}, "1 pair"), ({1: -1.0, 2: -1.0}, "2 pairs")])
+def test_suspicious_pairs_are_said_to_be_worth_a_look(wrong, told):
+    found = rehearsal(logps=logps(at(wrong)), by_words=at(wrong))
+    verb = "is" if told == "1 pair" else "are"
+    sentence = f"{told} with a label that model and words both speak against {verb} worth a look before a job is paid"
+    assert sentence in flat(found)
+
+
+# While the engines learned
+
+ABOVE = "It ends above that of nothing learned: what is learned does not carry over."
+RISEN = "It has risen again: fewer epochs, or the checkpoint of the best evaluation."
+
+
+@pytest.mark.parametrize(
+    ("course", "method", "told"),
+    [
+        ((0.65, 0.6), DPO(), []),
+        ((0.6, 0.612), DPO(), []),  # within 2 % of the lowest
+        ((0.6, 0.613), DPO(), [RISEN]),
+        ((0.6, 0.8, 0.5), DPO(), []),
+        ((0.6, 0.69), DPO(), [RISEN]),
+        ((0.6, 0.694), DPO(), [ABOVE]),
+        ((0.9, 0.8), DPO(), [ABOVE]),
+        # where nothing learned is not at ln 2, only a rise says something
+        ((0.9, 0.8), DPO(rpo_alpha=0.5), []),
+        ((0.8, 0.9), DPO(rpo_alpha=0.5), [RISEN]),
+        ((0.9, 0.8), DPO(dpo_reference_free=True), []),
+        ((1.6, 1.9), DPO(simpo_gamma=0.5, dpo_beta=2), [RISEN]),
+    ],
+    ids=str,
+)
+def test_a_loss_on_unseen_pairs_that_does_not_stay_down_is_told(course, method, told):
+    text = flat(rehearsal(course=course, method=method))
+    assert [sentence for sentence in (ABOVE, RISEN) if sentence in text] == told
+    assert ("(nothing learned: 0.693)" in text) == (method == DPO())
+    assert ": " + " ".join(f"{loss:.3f}" for loss in course) in text
+
+
+def test_answers_that_the_budget_cut_are_told():
+    assert "The budget cut an answer of 1 pair short." in str(rehearsal(cut=1))
+    assert "The budget cut an answer of 1,200 pairs short." in str(rehearsal(cut=1200))
+
+
+# A model of one's own
 
 
 def test_a_model_of_ones_own_is_told_what_was_not_done():
-    found = rehearsal(folds=0, fitted=None, bits=None)
+    found = of_ones_own()
     assert flat(found).startswith(
         "pairs.jsonl: 16 pairs in 1.3 s, judged by your model; nothing was trained. Method: DPO, beta 0.1."
     )
@@ -340,9 +570,12 @@ def test_to_dict_is_json_of_everything_but_the_arrays(whole):
         "pairs": 16,
         "total": 20,
         "dropped": {"prompt is empty": 1200, "no rating": 1},
+        "cut": 2,
         "method": DPO().model_dump(),
         "folds": 2,
+        "diverged": False,
         "margins": {"p10": pytest.approx(0.1), "median": pytest.approx(0.1), "p90": pytest.approx(0.1)},
+        "course": [0.6, 0.4],
         "hardest": [{"place": "pairs.jsonl:3", "prompt": "Q?", "chosen": "yes", "rejected": "no", "margin": -0.25}],
         "suspicious": [{"place": "pairs.jsonl:2", "prompt": "Q?", "chosen": "yes", "rejected": "no", "score": -1.0}],
         "bits_per_byte": 2.04,

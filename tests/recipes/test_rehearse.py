@@ -2,7 +2,6 @@ import json
 import os
 import random
 import re
-from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,12 +10,13 @@ import preftune as pt
 from preftune.errors import ConfigError, DataError
 from preftune.local.engine.encode import END
 from preftune.pairs import PreferencePair
-from preftune.recipes import rehearse as recipe
+from preftune.recipes import folds as module
+from preftune.recipes.folds import Fold
 
 WORDS = ("red", "blue", "green", "plain", "round", "small", "large", "quick", "warm", "cold", "bright", "dark")
 
 
-def row(number, chosen="Sure, take shelf {}.", rejected="Well, shelf {} may."):
+def row(number, chosen="Sure, take shelf {}.", rejected="Well, that shelf {}."):
     """Return a row whose sides have marks of their own and one length."""
     return {"prompt": f"Where is {number}?", "chosen": chosen.format(number), "rejected": rejected.format(number)}
 
@@ -52,7 +52,7 @@ def flat(found):
 @pytest.fixture
 def in_process(monkeypatch):
     """Run the folds in this process, which is quicker for a few pairs."""
-    monkeypatch.setattr(recipe, "startable", lambda: False)
+    monkeypatch.setattr(module, "startable", lambda: False)
 
 
 @pytest.fixture
@@ -60,12 +60,11 @@ def folds(monkeypatch, in_process):
     """Return the arguments of each fold that is run, and run none."""
     given = []
 
-    def run_fold(seen, unseen, sft, dpo, number):
-        given.append((seen, unseen, sft, dpo, number))
-        scores = np.zeros((len(unseen), 2))
-        return recipe.Fold(scores, scores, np.zeros(len(seen)), [])
+    def run_fold(seen, unseen, sft, dpo):
+        given.append((seen, unseen, sft, dpo))
+        return Fold(np.zeros((2, len(unseen), 2)), np.zeros((2, len(seen), 2)), [])
 
-    monkeypatch.setattr(recipe, "run_fold", run_fold)
+    monkeypatch.setattr(module, "run_fold", run_fold)
     return given
 
 
@@ -88,34 +87,76 @@ def test_every_pair_is_judged_once_by_a_model_that_saw_neither_it_nor_its_prompt
         assert {asked[each] for each in learned} & {asked[each] for each in held_out} == set()
         judged += held_out
     assert sorted(judged) == sorted(asked)
-    assert [number for *_, number in folds] == [0, 1, 2]
+
+
+def test_prompts_that_differ_in_spaces_or_case_are_one(folds):
+    ways = ("Where is {}?", " where  IS\t{}? ", "WHERE IS {}?")
+    rows = [row(number) | {"prompt": way.format(number)} for number in range(8) for way in ways]
+    pt.rehearse(rows, folds=2)
+    for _, unseen, *_ in folds:
+        assert len(unseen) == 12
+        assert sorted(said(unseen)) == sorted(3 * list(dict.fromkeys(said(unseen))))
+
+
+def test_a_pair_that_stands_twice_but_for_a_space_is_not_known_by_its_words(folds):
+    dice = random.Random(5)  # words enough that a pair is known by its own alone
+    soup = [" ".join(f"w{dice.randrange(2000)}" for _ in range(6)) for _ in range(600)]
+    once = [row(number, soup[2 * number], soup[2 * number + 1]) for number in range(300)]
+    again = [each | {"prompt": each["prompt"] + " "} for each in once]
+    words = pt.rehearse([*once, *again], folds=2).judges[1]
+    assert 0.4 < words.accuracy < 0.6
 
 
 def test_what_the_folds_say_stands_with_its_pair(monkeypatch, in_process):
-    def run_fold(seen, unseen, sft, dpo, number):
-        numbers = np.array([[float(text), -float(text)] for text in said(unseen)])
-        return recipe.Fold(numbers - 100, numbers, np.array([float(text) for text in said(seen)]), [])
+    called = []
 
-    monkeypatch.setattr(recipe, "run_fold", run_fold)
+    def run_fold(seen, unseen, sft, dpo):
+        called.append(None)
+        said_of = [np.array([[float(text), -float(text)] for text in said(some)]) for some in (unseen, seen)]
+        unseen_now, seen_now = said_of
+        return Fold(np.stack([unseen_now - 100, unseen_now]), np.stack([seen_now, len(called) * seen_now]), [])
+
+    monkeypatch.setattr(module, "run_fold", run_fold)
     found = pt.rehearse([row(number, f"{number}") for number in range(12)], folds=3)
     numbers = np.arange(12.0)
-    assert {name: array.tolist() for name, array in found.logps.items()} == {
-        "policy_chosen_logps": numbers.tolist(),
-        "policy_rejected_logps": (-numbers).tolist(),
-        "reference_chosen_logps": (numbers - 100).tolist(),
-        "reference_rejected_logps": (-numbers - 100).tolist(),
+    lengths = {
         "chosen_lengths": [len(f"{number}") + 1.0 for number in range(12)],  # an end mark each
-        "rejected_lengths": [len(f"Well, shelf {number} may.") + 1.0 for number in range(12)],
+        "rejected_lengths": [len(f"Well, that shelf {number}.") + 1.0 for number in range(12)],
     }
-    assert found.fitted == pytest.approx(numbers)  # the mean of the two folds that trained on it
+    assert (
+        listed(found.logps)
+        == {
+            "policy_chosen_logps": numbers.tolist(),
+            "policy_rejected_logps": (-numbers).tolist(),
+            "reference_chosen_logps": (numbers - 100).tolist(),
+            "reference_rejected_logps": (-numbers - 100).tolist(),
+        }
+        | lengths
+    )
+    after = found.trained["policy_chosen_logps"]
+    # the mean of the two folds of three that trained on it: 1 and 2, 1 and 3, or 2 and 3 times the number
+    assert set((after[1:] / numbers[1:]).tolist()) == {1.5, 2.0, 2.5}
+    assert (
+        listed(found.trained)
+        == {
+            "policy_chosen_logps": after.tolist(),
+            "policy_rejected_logps": (-after).tolist(),
+            "reference_chosen_logps": numbers.tolist(),
+            "reference_rejected_logps": (-numbers).tolist(),
+        }
+        | lengths
+    )
     assert found.bits == pytest.approx((1200 - 66) / 26 / np.log(2))  # -(0 + … + 11 - 1200) nats in 14 + 12 bytes
+
+
+def listed(arrays):
+    return {name: array.tolist() for name, array in arrays.items()}
 
 
 def same(found):
     """Return the numbers of a rehearsal."""
     rows = [each.to_dict() if hasattr(each, "to_dict") else repr(each) for each in found.rows]
-    arrays = {name: array.tolist() for name, array in found.logps.items()}
-    return arrays, found.fitted.tolist(), found.by_words.tolist(), found.bits, rows
+    return listed(found.logps), listed(found.trained), found.by_words.tolist(), found.bits, found.course, rows
 
 
 def test_the_numbers_are_the_same_with_any_number_of_workers_and_on_a_second_call():
@@ -129,43 +170,6 @@ def test_a_second_call_gives_the_same_numbers_here_too(in_process):
     assert same(pt.rehearse(marked(12), folds=2)) == same(pt.rehearse(iter(marked(12)), folds=2))
 
 
-def test_progress_is_told_where_no_process_can_be_started(folds):
-    told = []
-    pt.rehearse(marked(12), folds=3, progress=lambda *done: told.append(done))
-    assert told == [(1, 3), (2, 3), (3, 3)]
-
-
-@pytest.mark.parametrize(("workers", "count"), [(None, 3), (1, 1), (9, 4)])
-def test_processes_are_one_a_core_or_as_stated_and_no_more_than_folds(folds, monkeypatch, workers, count):
-    started = []
-
-    def processes(count, environment):
-        started.append((count, environment))
-        return ThreadPoolExecutor(count)
-
-    monkeypatch.setattr(recipe, "startable", lambda: True)
-    monkeypatch.setattr(recipe, "cores", lambda: 3)
-    monkeypatch.setattr(recipe, "Processes", processes)
-    pt.rehearse(marked(12), folds=4, workers=workers)
-    one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    assert started == [(count, one)]
-
-
-def test_a_process_that_is_lost_is_told(monkeypatch, in_process):
-    def run_fold(*_):
-        raise BrokenExecutor("process 7: expected an answer")
-
-    monkeypatch.setattr(recipe, "run_fold", run_fold)
-    with refuses("rehearse: a process that ran a fold was lost (process 7: expected an answer)"):
-        pt.rehearse(marked(12))
-
-
-def test_a_rehearsal_leaves_numpys_warnings_as_they_are(in_process):
-    before = np.geterr()
-    pt.rehearse(marked(8), folds=2)
-    assert np.geterr() == before
-
-
 # What is found
 
 
@@ -174,16 +178,18 @@ def test_a_mark_of_the_chosen_side_is_learned_by_engine_and_words(in_process):
     _, words, *_, reward = found.judges
     assert (words.accuracy, reward.accuracy) == (1.0, 1.0)
     assert (found.hardest, found.suspicious) == ((), ())
-    assert [each.split for each in found.rows if each.split == "eval"] == ["eval"] * 3  # one for each step there is
-    assert found.rows[-1].loss < found.method.baseline
+    assert len(found.course) == 3  # one look for each step there is
+    assert found.course[-1] < found.course[0] < found.method.baseline
+    assert [each.split for each in found.rows].count("eval") == 3
+    assert (found.cut, found.dropped, found.diverged) == (0, {}, False)
     assert 0 < found.bits < 8
 
 
 def test_random_labels_are_not_learned_and_it_is_said_so(in_process):
-    found = pt.rehearse(at_random(32), folds=2)
+    found = pt.rehearse(at_random(64), folds=2)
     for judge in found.judges:
-        assert 0.25 < judge.accuracy < 0.68
-    assert "Nothing that was tried beats a coin" in flat(found)
+        assert 0.35 < judge.accuracy < 0.65
+    assert "nothing that was tried beats a coin" in flat(found)
     assert found.suspicious == ()
 
 
@@ -193,8 +199,9 @@ def test_length_alone_is_found_with_its_direction(in_process, habit):
     for number, each in enumerate(rows):
         each["chosen" if habit == "longer" else "rejected"] += " " + " ".join(WORDS[number % 3 :])
     found = pt.rehearse(rows, folds=2)
-    assert (found.judges[0].name, found.judges[0].accuracy) == (f"length alone (the {habit} answer)", 1.0)
-    assert "Length alone gets 100% right." in flat(found)
+    assert (found.longer, found.judges[0].accuracy) == (habit == "longer", 1.0)
+    assert found.judges[0].name == f"length alone ({habit} is better, says this set itself)"
+    assert "By length alone 100% are right" in flat(found)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +221,17 @@ def test_flipped_labels_in_a_set_that_is_learned_are_suspicious_by_their_place(
     scores = [score for _, score in found.suspicious]
     assert scores == sorted(scores)
     assert scores[-1] < 0
+
+
+def test_a_run_that_diverges_says_so_and_nothing_else(in_process):
+    found = pt.rehearse(marked(12), pt.DPO(dpo_beta=1e308), folds=2)
+    head, *more = str(found).split("\n\n")
+    assert head.startswith("the rows: 12 pairs in ")
+    assert [" ".join(part.split()) for part in more] == [
+        "The run diverged: 12 of 12 margins are no finite numbers. Lower the rate, or the knob that is out of scale."
+    ]
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["diverged"]
+    assert found._repr_html_().endswith("out of scale.</pre>")
 
 
 def test_the_hardest_are_negative_and_in_order(in_process):
@@ -268,7 +286,7 @@ def test_a_rehearsal_of_the_engine_draws_its_curves(in_process):
 )
 def test_what_a_configuration_says_is_kept_and_the_rest_is_filled(folds, config):
     assert pt.rehearse(marked(8), config, sft={"n_epochs": 1}, folds=2).method == pt.DPO(dpo_beta=0.3)
-    for _, _, sft, dpo, _ in folds:
+    for _, _, sft, dpo in folds:
         assert (dpo.training_method, dpo.n_epochs, dpo.batch_size) == (pt.DPO(dpo_beta=0.3), 5, 8)
         assert dpo.learning_rate == 1e-4
         assert (sft.n_epochs, sft.batch_size, sft.training_type) == (1, 4, pt.FullFineTuning())
@@ -277,7 +295,7 @@ def test_what_a_configuration_says_is_kept_and_the_rest_is_filled(folds, config)
 @pytest.mark.parametrize("config", [None, pt.DPO(dpo_beta=0.3)], ids=["None", "DPO"])
 def test_what_is_not_said_is_chosen_for_the_engine(folds, config):
     pt.rehearse(marked(8), config, folds=2)
-    for _, _, sft, dpo, _ in folds:
+    for _, _, sft, dpo in folds:
         assert dpo.training_method == (config or pt.DPO())
         assert (dpo.n_epochs, dpo.batch_size) == (3, 8)
         assert (sft.n_epochs, sft.batch_size, sft.training_type) == (3, 4, pt.FullFineTuning())
@@ -296,6 +314,13 @@ def test_configurations_that_are_none_or_of_the_other_kind_are_refused():
     sentence = "sft: expected a supervised configuration, found training_method 'dpo'; put it into dpo="
     with refuses(sentence, ConfigError):
         pt.rehearse(marked(8), sft={"training_method": "dpo"})
+
+
+def test_a_configuration_of_a_wrong_type_is_refused():
+    with refuses("dpo: expected a JobConfig or its fields, found str; name the fields", ConfigError):
+        pt.rehearse(marked(8), "dpo")
+    with refuses("sft: expected a JobConfig or its fields, found DPO; name the fields", ConfigError):
+        pt.rehearse(marked(8), sft=pt.DPO())
 
 
 # A model of one's own
@@ -317,10 +342,10 @@ def test_a_model_of_ones_own_is_asked_for_both_answers_and_nothing_is_trained(fo
     found = pt.rehearse(pairs, score=score, folds=2)
     assert asked == [(each.prompt, answer) for each in pairs for answer in (each.chosen, each.rejected)]
     assert folds == []
-    assert (found.folds, found.fitted, found.bits, found.rows, found.hardest) == (0, None, None, (), ())
+    assert (found.folds, found.trained, found.bits, found.rows, found.course) == (0, None, None, (), ())
     assert found.margins == pytest.approx(np.full(8, 9 / 10))  # four words a side, ten tokens
     assert found.knobs is None
-    assert {name: array.tolist() for name, array in found.logps.items()} == {
+    assert listed(found.logps) == {
         "policy_chosen_logps": [-4.0] * 8,
         "policy_rejected_logps": [-13.0] * 8,
         "chosen_lengths": [10.0] * 8,
@@ -501,11 +526,32 @@ def test_a_choice_that_the_data_leaves_is_to_be_made_by_converting():
         pt.rehearse([answers] * 8)
 
 
-def test_an_answer_that_the_budget_cuts_away_is_told_with_its_pair():
-    rows = marked(8)
+NO_ANSWER = "the budget leaves no answer behind the prompt"
+
+
+def long_ones():
+    """Return rows of 36 bytes, but for one whose prompt alone has more than 64, and one whose answer is cut to fit."""
+    rows = marked(9)
     rows[4]["prompt"] = "a long way to ask " * 4
-    sentence = (
-        "expected an answer within 64 bytes, found none behind the prompt; raise max_seq_length, or shorten the prompt"
-    )
-    with refuses(f"row 5: {sentence}"):
-        pt.rehearse(rows, {"max_seq_length": 64}, folds=2)
+    rows[6]["rejected"] += " And so on." * 4
+    return rows
+
+
+def test_a_pair_whose_answer_the_budget_cuts_away_is_left_out_and_what_it_cuts_is_counted(folds):
+    found = pt.rehearse(long_ones(), {"max_seq_length": 64}, folds=2)
+    assert (len(found.cases), found.total, found.dropped, found.cut) == (8, 9, {NO_ANSWER: 1}, 1)
+    assert [case.place for case in found.cases[3:5]] == ["row 4", "row 6"]
+    assert sorted(len(seen) + len(unseen) for seen, unseen, *_ in folds) == [8, 8]
+    assert f"Left out: 1 ({NO_ANSWER}). The budget cut an answer of 1 pair short." in flat(found)
+    at_most = 64 - len("\x01u\x02Where is 16?")
+    assert max(each.rejected.targets.size for each in folds[0][0] + folds[0][1]) == at_most
+
+
+def test_a_budget_that_nothing_fits_in_is_told_with_how_many_it_left_out():
+    with refuses(f"the rows: {FEW} 0 prompts for 2 folds, 8 left out ({NO_ANSWER}); take more pairs or fewer folds"):
+        pt.rehearse(marked(8), {"max_seq_length": 8}, folds=2)
+
+
+def test_the_budget_of_the_engine_is_none_of_a_model_of_ones_own():
+    found = pt.rehearse(long_ones(), {"max_seq_length": 64}, score=by_mark, folds=2)
+    assert (len(found.cases), found.dropped, found.cut) == (9, {}, 0)

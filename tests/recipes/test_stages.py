@@ -1,4 +1,5 @@
 import re
+from types import MappingProxyType
 
 import pytest
 
@@ -64,3 +65,14 @@ def test_fields_that_make_no_configuration_are_told_with_their_stage():
         sft_stage({"n_epochs": 0}, "m", evaluate=False)
     with refuses("dpo: JobConfig has no field 'n_epohs'; did you mean 'n_epochs'?"):
         dpo_stage({"n_epohs": 1}, "m", evaluate=False)
+
+
+@pytest.mark.parametrize("given", [DPO(dpo_beta=0.3), "dpo", ["n_epochs"], 3], ids=lambda given: type(given).__name__)
+def test_what_is_neither_a_configuration_nor_fields_is_refused(given):
+    for stage, make in (("sft", sft_stage), ("dpo", dpo_stage)):
+        with refuses(f"{stage}: expected a JobConfig or its fields, found {type(given).__name__}; name the fields"):
+            make(given, "m", evaluate=False)
+
+
+def test_fields_may_be_any_mapping():
+    assert sft_stage(MappingProxyType({"n_epochs": 2}), "m", evaluate=False) == JobConfig(model="m", n_epochs=2)

@@ -245,7 +245,7 @@ class JobConfig(Knobs):
         """Return the configuration in a .json or .toml file. Raises ConfigError, naming file and field."""
         path = Path(path)
         try:
-            return cls(**_load(path))
+            return cls(**load_fields(path))
         except ValidationError as error:
             raise ConfigError(f"{path}: {first_fault(error)}") from None
 
@@ -274,7 +274,8 @@ def _refuse(wrong: bool, sentence: str) -> None:  # noqa: FBT001 - a condition a
         raise PydanticCustomError("unfit", "{sentence}", {"sentence": sentence})
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_fields(path: Path) -> dict[str, Any]:
+    """Return the fields that a .json or .toml file holds. Raises ConfigError, naming the file."""
     if path.suffix not in (".json", ".toml"):
         raise ConfigError(f"{path}: expected a .json or .toml file, found {path.suffix or 'no extension'!r}; rename it")
     try:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
-from preftune.api.config import JobConfig
+from preftune.api.config import load_fields
 from preftune.cli.data import print_json, told_in_options
 from preftune.errors import ConfigError
 from preftune.recipes.rehearse import FOLDS, PAIRS, rehearse
@@ -25,6 +24,7 @@ from preftune.recipes.rehearse import FOLDS, PAIRS, rehearse
 @click.option("--gamma", "simpo_gamma", type=float, help="simpo_gamma, the margin of SimPO.")
 @click.option("--epochs", "n_epochs", type=int, help="Epochs of preference tuning. [default: 3]")
 @click.option("--learning-rate", type=float, help="The rate of the job. [default: 1e-5]")
+@click.option("--max-seq-length", type=int, help="Bytes of a prompt with an answer; longer answers are cut.")
 @click.option("--pairs", type=click.IntRange(1), default=PAIRS, show_default=True, help="How many are taken.")
 @click.option(
     "--folds", type=click.IntRange(2), default=FOLDS, show_default=True, help="Parts that prompts are dealt to."
@@ -38,11 +38,9 @@ def command(file: Path, config: Path | None, pairs: int, folds: int, *, as_json:
     given = {name: value for name, value in knobs.items() if value is not None}
     if config is not None and given:
         raise ConfigError(f"--config: expected no other knobs beside it, found {', '.join(given)}; write them into it")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is unwise about the knobs is what the rehearsal shows
-        job = given or None if config is None else JobConfig.from_file(config)
+    job: Any = given if config is None else load_fields(config)
     with told_in_options():
-        found = rehearse(file, job, pairs=pairs, folds=folds, progress=_tell)  # type: ignore[arg-type]  # checked there
+        found = rehearse(file, job, pairs=pairs, folds=folds, progress=_tell)
     if as_json:
         print_json(found.to_dict())
     else:

@@ -29,7 +29,7 @@ def pair_arrays(**arguments: Array | None) -> dict[str, Array | None]:
     wrong shape, an empty batch, a dtype that is not a number, or arrays of two libraries.
     """
     some = {name: value for name, value in arguments.items() if value is not None}
-    given = {name: value if _is_array(value) else np.asarray(value) for name, value in some.items()}
+    given = {name: value if _is_array(value) else _listed(name, value) for name, value in some.items()}
     first = next(iter(given.values()))
     for name, array in given.items():
         if array.ndim != 1:
@@ -44,6 +44,14 @@ def pair_arrays(**arguments: Array | None) -> dict[str, Array | None]:
             raise ValueError(f"{name}: expected real numbers, found dtype {array.dtype}")
     like = of_one_library({name: array for name, array in given.items() if _is_array(some[name])} or given)
     return {name: _widened(given[name], like) if name in given else None for name in arguments}
+
+
+def needed_arrays(**arguments: Array | None) -> dict[str, Array]:
+    """Return the arguments as `pair_arrays` does; raise ValueError, naming the argument, for one that is None."""
+    for name, value in arguments.items():
+        if value is None:
+            raise ValueError(f"{name}: needed, found None; give one number a pair")
+    return pair_arrays(**arguments)
 
 
 _LEAST = {  # argument: the smallest value of a pair, in words, and what to do below it
@@ -82,10 +90,22 @@ def _is_array(value: Any) -> bool:
     return bool(array_api_compat.is_array_api_obj(value))
 
 
+def _listed(name: str, values: Any) -> Array:
+    """Return a list as an array."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        found = "found lists of several lengths; give one number a pair"
+        raise ValueError(f"{name}: expected shape (B,), {found}") from None
+
+
 def of_one_library(arrays: dict[str, Array]) -> Array:
-    """Return the first of the arrays; raise ValueError where they are of two libraries."""
+    """Return the first of the arrays; raise ValueError for one that is none, and where they are of two libraries."""
     known, like = next(iter(arrays.items()))
     for name, array in arrays.items():
+        if not _is_array(array):
+            found = f"found {type(array).__name__}; numpy.asarray makes one of it"
+            raise ValueError(f"{name}: expected an array, {found}")
         if namespace(array) is not namespace(like):
             found = f"found {type(array).__module__}.{type(array).__name__}; convert one of them"
             raise ValueError(f"{name}: expected an array of the library that {known} is of, {found}")

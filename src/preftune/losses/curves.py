@@ -62,7 +62,8 @@ def curve(method: DPO, *others: DPO, differences: Sequence[float] | None = None)
     """Return the loss of one pair, and its slope, over the difference of log-ratios; several methods to compare.
 
     Without `differences` they reach so far that every method is seen from "wrong" to "learned".
-    Raises ValueError for methods whose differences are of different units, and for more than can be told apart.
+    Raises ValueError for methods whose differences are of different units, for more than can be told apart, and for
+    differences that are no list of numbers.
     """
     methods = (method, *others)
     if len({each.is_normalized for each in methods}) > 1:
@@ -73,6 +74,8 @@ def curve(method: DPO, *others: DPO, differences: Sequence[float] | None = None)
         ends = [(each.simpo_gamma + side * _REACH) / each.dpo_beta for each in methods for side in (-1, 1)]
         differences = np.linspace(min(ends), max(ends), _POINTS).tolist()
     at = np.asarray(differences, np.float64)
+    if at.ndim != 1 or at.size == 0:
+        raise ValueError(f"differences: expected at least one number, in one list, found shape {at.shape}")
     zero, one = np.zeros_like(at), np.ones_like(at)
     arguments: dict[str, Any] = {
         "policy_chosen_logps": at,

@@ -14,7 +14,7 @@ from preftune.losses._arrays import number
 from preftune.losses.method import DPO
 from preftune.losses.preference import gradient_weights, preference_gradients, preference_loss
 
-ALIVE = 0.1  # gradient weight, of a pair's whole weight, below which it teaches little: a fifth of what it began with
+ALIVE = 0.1  # gradient weight, of a pair's whole weight, below which it teaches little: a fifth of that at z = 0
 _TOP = 0.1  # the share of pairs whose share of the pull is told
 _SHOWN = 10  # pairs that are named
 _PLAIN = DPO()
@@ -24,7 +24,7 @@ _NAME = 34  # columns of a method's label
 _HEAD = f"{'method':<{_NAME}}{'loss':>8}{'accuracy':>10}{'median':>8}{'learned':>9}{'top 10 %':>10}"
 
 _LEGEND = (
-    "median: gradient weight of the median pair: 0.5 unlearned, 0 learned, 1 wrong",
+    "median: gradient weight of the median pair: 1 wrong, 1/2 at z = 0, 0 learned",
     f"learned: pairs of a weight below {ALIVE:g}, which the update no longer hears",
     "top 10 %: the share of the pull that a tenth of the pairs has",
 )
@@ -38,7 +38,7 @@ class Setting:
     loss: float  # of the batch
     accuracy: float
     margin: float  # mean of chosen less rejected reward
-    median_weight: float  # gradient weight of the median pair: 1/2 at the start, 0 once learned, 1 where it is wrong
+    median_weight: float  # gradient weight of the median pair: 1 where it is wrong, 1/2 at z = 0, 0 once learned
     learned: float  # share of pairs whose gradient weight is below ALIVE: the update no longer hears them
     top_share: float  # share of the whole pull on the log-probabilities that a tenth of the pairs has
     dominant: tuple[int, ...]  # the pairs with the largest pull, largest first, as positions from 0
@@ -93,7 +93,7 @@ def sensitivity(
     `logps` is the array arguments of `preference_loss` by name. `grid` is methods, or values of knobs to combine, such
     as {"dpo_beta": [0.05, 0.1], "rpo_alpha": [0, 1]}, the others being those of `method`; without it, a range of beta.
     Where policy and reference are still the same model every margin is 0: take log-probabilities after some training.
-    Raises ValueError as `preference_loss` does.
+    Raises ValueError as `preference_loss` does, and for a grid without methods.
     """
     return Sensitivity(tuple(_setting(dict(logps), each) for each in _methods(grid, method)))
 
@@ -101,10 +101,21 @@ def sensitivity(
 def _methods(grid: Mapping[str, Sequence[float]] | Iterable[DPO] | None, method: DPO) -> list[DPO]:
     if grid is None:
         grid = {"dpo_beta": _BETAS_NORMALIZED if method.is_normalized else _BETAS}
-    if not isinstance(grid, Mapping):
-        return list(grid)
+    methods = _combined(grid, method) if isinstance(grid, Mapping) else list(grid)
+    if not methods:
+        hint = "leave it out for a range of beta"
+        raise ValueError(f"grid: expected at least one method, or a value for each knob, found none; {hint}")
+    return methods
+
+
+def _combined(grid: Mapping[str, Sequence[float]], method: DPO) -> list[DPO]:
+    """Return the methods of all combinations of the knobs' values."""
+    for name, values in grid.items():
+        if np.ndim(values) != 1:
+            raise ValueError(f"grid: expected the values of {name} in a list, such as [0.1], found {values!r}")
     knobs = {name: getattr(method, name) for name in method.model_fields_set}
-    return [DPO(**(knobs | dict(zip(grid, values, strict=True)))) for values in product(*grid.values())]
+    combinations = product(*grid.values()) if grid else ()  # the product of nothing is one combination
+    return [DPO(**(knobs | dict(zip(grid, values, strict=True)))) for values in combinations]
 
 
 def _setting(logps: dict[str, Any], method: DPO) -> Setting:

@@ -35,7 +35,8 @@ def token_kl(policy_logits: Array, reference_logits: Array, mask: Array) -> Arra
 
     Both logits are (B, T, V), `mask` (B, T) true where a token is scored: entry t is the divergence of the two
     distributions that token t is drawn from, which stand at t-1; 0 where the mask is false. Block by block, in the
-    widest float. Raises ValueError for shapes that do not fit and for a mask that scores token 0.
+    widest float.
+    Raises ValueError for what is no array, for shapes that do not fit, and for a mask that scores token 0.
     """
     of_one_library({"policy_logits": policy_logits, "reference_logits": reference_logits})
     xp, scored = checked(policy_logits, None, mask)
@@ -46,10 +47,8 @@ def token_kl(policy_logits: Array, reference_logits: Array, mask: Array) -> Arra
     unread = xp.zeros_like(xp.astype(scored[:1, :1], dtype))[0, :]
     rows = []
     for row in range(scored.shape[0]):
-        pieces = [
-            _row_kl(xp, *(xp.astype(logits[row, block, :], dtype) for logits in (policy_logits, reference_logits)))
-            for block in row_blocks(policy_logits)
-        ]
+        sides = (row_blocks(xp, logits, scored, row) for logits in (policy_logits, reference_logits))
+        pieces = [_row_kl(xp, *(xp.astype(block, dtype) for block in pair)) for pair in zip(*sides, strict=True)]
         rows.append(xp.concat([unread, *pieces]))
     return xp.where(scored, xp.stack(rows), xp.zeros_like(xp.astype(scored, dtype)))
 

@@ -7,7 +7,7 @@ block is a run of scored tokens of one row, short enough that its logits stay in
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ def token_logps(logits: Array, labels: Array, mask: Array) -> Array:
     `logits` is (B, T, V), `labels` (B, T) token ids, `mask` (B, T) true where a token is scored. The logits at position
     t-1 score token t, so token 0 cannot be scored. Gradients flow to PyTorch and JAX logits; those of PyTorch are
     written into one array of their size.
-    Raises ValueError for shapes that do not fit and for a mask that scores token 0.
+    Raises ValueError for what is no array, for shapes that do not fit, and for a mask that scores token 0.
     """
     xp, scored = checked(logits, labels, mask)
     if compat.is_torch_array(logits):  # pragma: no cover - the peers' environment has torch
@@ -67,11 +67,11 @@ def log_normalizers(xp: Any, logits: Array, scored: Array) -> Array:
     dtype = widest(xp, logits)
     if not writable(logits):  # JAX, and whatever else is never changed in place: every token, in order
         unread = xp.zeros((1,), dtype=dtype, device=compat.device(logits))
-        rows = [[_careful(xp, logits[b, block, :], dtype) for block in row_blocks(logits)] for b in range(batch)]
+        rows = [[_careful(xp, block, dtype) for block in row_blocks(xp, logits, scored, row)] for row in range(batch)]
         return xp.stack([xp.concat([unread, *row]) for row in rows])
 
     def work(blocks: list[_Block]) -> list[Array]:
-        buffer = _buffer(xp, logits)
+        buffer = _buffer(xp, logits, blocks)
         with np.errstate(over="ignore", invalid="ignore"):
             return [_log_sums(xp, block.of(logits), buffer, dtype) for block in blocks]
 
@@ -94,7 +94,7 @@ def logits_gradient(
     labels = _indices(xp, labels)
 
     def work(blocks: list[_Block]) -> list[None]:
-        buffer = _buffer(xp, logits)
+        buffer = _buffer(xp, logits, blocks)
         with np.errstate(over="ignore", invalid="ignore"):
             for block in blocks:
                 at = block.row, slice(block.start, block.stop)
@@ -122,10 +122,16 @@ class _Block(NamedTuple):
         return logits[self.row, self.start - 1 : self.stop - 1, :]
 
 
-def row_blocks(logits: Array) -> list[slice]:
-    """Return the positions of a row whose logits score a token, 0 to T-2, cut into blocks."""
+def row_blocks(xp: Any, logits: Array, scored: Array, row: int) -> Iterator[Array]:
+    """Yield the logits of a row that stand before a token, 0 to T-2, block by block, (c, V).
+
+    Where the token is not scored they are zeros: what stands there, NaN even, reaches neither values nor gradients.
+    """
     last, longest = int(logits.shape[1]) - 1, _longest(logits)
-    return [slice(at, min(at + longest, last)) for at in range(0, last, longest)]
+    for start in range(0, last, longest):
+        stop = min(start + longest, last)
+        block = logits[row, start:stop, :]
+        yield xp.where(scored[row, start + 1 : stop + 1, None], block, xp.zeros_like(block[:1, :1]))
 
 
 def _blocks(scored: Array, logits: Array) -> list[_Block]:
@@ -150,10 +156,11 @@ def _longest(logits: Array) -> int:
     return max(1, (_BLOCK if on_processor else _BLOCK_BESIDE) // int(logits.shape[-1]))
 
 
-def _buffer(xp: Any, logits: Array) -> Array:
-    """Return room for the exponents of a block; exponents in half precision would lose digits."""
+def _buffer(xp: Any, logits: Array, blocks: list[_Block]) -> Array:
+    """Return room for the exponents of any of the blocks; exponents in half precision would lose digits."""
+    longest = max((block.stop - block.start for block in blocks), default=0)
     dtype = xp.result_type(logits.dtype, xp.float32)
-    return xp.empty((_longest(logits), logits.shape[2]), dtype=dtype, device=compat.device(logits))
+    return xp.empty((longest, logits.shape[2]), dtype=dtype, device=compat.device(logits))
 
 
 def _log_sums(xp: Any, block: Array, buffer: Array, dtype: Any) -> Array:
@@ -189,13 +196,18 @@ def _careful(xp: Any, block: Array, dtype: Any) -> Array:
 
 def _in_threads(work: Callable[[list[_Block]], list[Any]], blocks: list[_Block], logits: Array) -> list[Any]:
     """Return what the work makes of the blocks, in their order; NumPy has no threads of its own for it."""
-    count = min(len(blocks), len(os.sched_getaffinity(0))) if isinstance(logits, np.ndarray) else 1
+    count = min(len(blocks), _cores()) if isinstance(logits, np.ndarray) else 1
     if count <= 1:
         return work(blocks)
     cuts = [len(blocks) * part // count for part in range(count + 1)]
     with ThreadPoolExecutor(count) as pool:
         parts = pool.map(work, [blocks[start:stop] for start, stop in pairwise(cuts)])
         return [found for part in parts for found in part]
+
+
+def _cores() -> int:
+    """Return how many cores this process may use; macOS and Windows do not say which those are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _indices(xp: Any, labels: Array) -> Array:

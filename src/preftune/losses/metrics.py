@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from preftune.losses._arrays import Array, namespace, number, pair_arrays
+from preftune.losses._arrays import Array, namespace, needed_arrays, number
 from preftune.losses.kl import k2
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def preference_metrics(
     reference_rejected_logps: Array,
 ) -> dict[str, float]:
     """Return the metrics of a batch by field name: means over pairs; KL is the sequence-level k2, an approximation."""
-    logps = pair_arrays(
+    logps = needed_arrays(
         policy_chosen_logps=policy_chosen_logps,
         policy_rejected_logps=policy_rejected_logps,
         reference_chosen_logps=reference_chosen_logps,

@@ -23,9 +23,10 @@ Each raises ValueError, naming the argument and the pair, for wrong shapes, empt
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
-from preftune.losses._arrays import Array, namespace, pair_arrays, refuse_below
+from preftune.losses._arrays import Array, namespace, needed_arrays, refuse_below
 
 
 def dpo_loss(
@@ -70,7 +71,7 @@ def simpo_loss(
     gamma: float = 0.0,
 ) -> Array:
     """Return the loss of SimPO: no reference, log-probabilities per token, an absolute margin gamma beside beta."""
-    if not 0 <= gamma < math.inf:
+    if not (_is_number(gamma) and 0 <= gamma < math.inf):
         raise ValueError(f"gamma: expected a number of 0 or more, found {gamma!r}; it is the margin that is asked for")
     pairs = _pairs(locals())
     chosen = pairs["policy_chosen_logps"] / pairs["chosen_lengths"]
@@ -162,7 +163,7 @@ def batch_token_nll(*, policy_chosen_logps: Array, chosen_lengths: Array) -> Arr
 
 def _pairs(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the array arguments of a loss, checked."""
-    pairs = pair_arrays(**{name: value for name, value in arguments.items() if name.endswith(("_logps", "_lengths"))})
+    pairs = needed_arrays(**{name: value for name, value in arguments.items() if name.endswith(("_logps", "_lengths"))})
     refuse_below(pairs)
     return pairs
 
@@ -192,13 +193,18 @@ def _logistic(z: Array) -> Array:
 
 
 def _positive(beta: float) -> float:
-    if not 0 < beta < math.inf:
+    if not (_is_number(beta) and 0 < beta < math.inf):
         raise ValueError(f"beta: expected a number above 0, found {beta!r}; the DPO paper takes 0.1")
     return beta
 
 
 def _share(label_smoothing: float) -> float:
-    if not 0 <= label_smoothing < 0.5:  # noqa: PLR2004 - at a half, labels say nothing
+    if not (_is_number(label_smoothing) and 0 <= label_smoothing < 0.5):  # noqa: PLR2004 - at a half, labels say nothing
         found = f"found {label_smoothing!r}; it is the share of labels that are flipped"
         raise ValueError(f"label_smoothing: expected a number from 0 to below 0.5, {found}")
     return label_smoothing
+
+
+def _is_number(knob: Any) -> bool:
+    """Tell whether a knob is one real number, which may be an array without dimensions."""
+    return isinstance(knob, Real) or getattr(knob, "ndim", None) == 0

@@ -20,8 +20,8 @@ from preftune.pairs.finding import SEVERITIES
 from preftune.recipes.sft_then_dpo import sft_then_dpo
 
 MODEL = "Qwen/Qwen3-8B"  # what a user would name; the local server says that its own engine stands in
-SFT_FIELDS: JobFields = {"n_epochs": 4}
-DPO_FIELDS: JobFields = {"n_epochs": 3, "n_evals": 12, "learning_rate": 5e-6, "dpo_beta": 0.1}
+SFT_FIELDS: JobFields = {"n_epochs": 4, "training_type": "Full"}
+DPO_FIELDS: JobFields = {"n_epochs": 3, "n_evals": 12, "training_type": "Lora", "dpo_beta": 0.1}
 _SHARE = 0.2  # of the pairs of a user's file that is kept for evaluation
 _FEWEST = 10  # prompts; with fewer there is nothing to hold out
 

@@ -18,13 +18,14 @@ _COLUMNS = 1 << 13  # of the hashed words; a collision costs a little accuracy, 
 _RIDGE = 1.0  # on differences of length 1, of which each is to be told to be 1
 
 
-def by_length(pairs: Sequence[PreferencePair]) -> Numbers:
-    """Return a margin for each pair, (n,), by length alone: the longer answer, or the shorter where that is right more.
+def by_length(pairs: Sequence[PreferencePair]) -> tuple[bool, Numbers]:
+    """Return whether the longer answer is right more often than the shorter, and a margin for each pair by that, (n,).
 
     One bit is fitted, and to the pairs themselves: dealt into folds, sets near a coin would have it turn with each.
     """
     longer = np.array([len(pair.chosen_text) - len(pair.rejected_text) for pair in pairs], np.float64)
-    return longer * (np.sign(np.sign(longer).sum()) or 1.0)
+    habit = bool(np.sign(longer).sum() >= 0)
+    return habit, longer if habit else -longer
 
 
 def by_words(pairs: Sequence[PreferencePair], folds: NDArray[np.int64]) -> Numbers:
@@ -43,9 +44,9 @@ def by_words(pairs: Sequence[PreferencePair], folds: NDArray[np.int64]) -> Numbe
     return margins
 
 
-def accuracy(margins: Numbers) -> float:
-    """Return the share of pairs that a margin gets right; one that says nothing is right half of the time."""
-    return float(np.mean(np.where(margins == 0, 0.5, margins > 0)))
+def right(margins: Numbers) -> Numbers:
+    """Return 1 for each pair that a margin gets right, 0 for each that it gets wrong, a half where it says nothing."""
+    return np.where(margins == 0, 0.5, margins > 0)
 
 
 def _counted(text: str) -> Numbers:

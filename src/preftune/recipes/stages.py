@@ -47,6 +47,9 @@ def _config(given: StageFields, model: str, *, default_method: bool = False) -> 
         bare = given.replace(model=model, from_checkpoint=None, training_file=None, validation_file=None)
         named = "training_method" in given.model_fields_set
         return bare.replace(training_method=DPO()) if default_method and not named else bare
+    if not isinstance(given, Mapping | None):
+        stage = "dpo" if default_method else "sft"
+        raise ConfigError(f"{stage}: expected a JobConfig or its fields, found {type(given).__name__}; name the fields")
     fields: Mapping[str, Any] = {name: value for name, value in (given or {}).items() if name not in _FILLED}
     method = {"training_method": "dpo"} if default_method and "training_method" not in fields else {}
     try:
