@@ -70,15 +70,15 @@ def log_normalizers(xp: Any, logits: Array, scored: Array) -> Array:
         rows = [[_careful(xp, block, dtype) for block in row_blocks(xp, logits, scored, row)] for row in range(batch)]
         return xp.stack([xp.concat([unread, *row]) for row in rows])
 
-    def work(blocks: list[_Block]) -> list[Array]:
+    normalizers = xp.zeros((batch, tokens), dtype=dtype, device=compat.device(logits))
+
+    def work(blocks: list[_Block]) -> None:
         buffer = _buffer(xp, logits, blocks)
         with np.errstate(over="ignore", invalid="ignore"):
-            return [_log_sums(xp, block.of(logits), buffer, dtype) for block in blocks]
+            for block in blocks:  # each result is put away at once: many small ones kept would scatter the memory
+                normalizers[block.row, block.start : block.stop] = _log_sums(xp, block.of(logits), buffer, dtype)
 
-    normalizers = xp.zeros((batch, tokens), dtype=dtype, device=compat.device(logits))
-    found = _in_threads(work, _blocks(scored, logits), logits)
-    if found:
-        normalizers[scored] = xp.concat(found)
+    _in_threads(work, _blocks(scored, logits), logits)
     return normalizers
 
 
@@ -93,14 +93,13 @@ def logits_gradient(
     gradient = xp.empty_like(logits) if out is None else out
     labels = _indices(xp, labels)
 
-    def work(blocks: list[_Block]) -> list[None]:
+    def work(blocks: list[_Block]) -> None:
         buffer = _buffer(xp, logits, blocks)
         with np.errstate(over="ignore", invalid="ignore"):
             for block in blocks:
                 at = block.row, slice(block.start, block.stop)
                 part = {"labels": labels[at], "normalizers": normalizers[at], "pull": pull[at]}
                 _fill(xp, block.of(gradient), buffer, logits=block.of(logits), **part)
-        return []
 
     _in_threads(work, _blocks(scored, logits), logits)
     unread = np.logical_not(_host(scored))  # the logits before a token that is not scored, and the last of each row
@@ -194,15 +193,15 @@ def _careful(xp: Any, block: Array, dtype: Any) -> Array:
     return xp.astype(top[:, 0], dtype) + xp.log(total)
 
 
-def _in_threads(work: Callable[[list[_Block]], list[Any]], blocks: list[_Block], logits: Array) -> list[Any]:
-    """Return what the work makes of the blocks, in their order; NumPy has no threads of its own for it."""
+def _in_threads(work: Callable[[list[_Block]], None], blocks: list[_Block], logits: Array) -> None:
+    """Have the work done on the blocks, each in one thread alone; NumPy has no threads of its own for it."""
     count = min(len(blocks), _cores()) if isinstance(logits, np.ndarray) else 1
     if count <= 1:
-        return work(blocks)
+        work(blocks)
+        return
     cuts = [len(blocks) * part // count for part in range(count + 1)]
     with ThreadPoolExecutor(count) as pool:
-        parts = pool.map(work, [blocks[start:stop] for start, stop in pairwise(cuts)])
-        return [found for part in parts for found in part]
+        list(pool.map(work, [blocks[start:stop] for start, stop in pairwise(cuts)]))  # raises what one of them raised
 
 
 def _cores() -> int:
