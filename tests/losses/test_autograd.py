@@ -205,6 +205,6 @@ def test_the_gradient_is_the_only_array_of_the_logits_size():
     assert size <= peak < size + MEBIBYTE
     with torch.profiler.profile(profile_memory=True) as profile:  # sees what PyTorch allocates
         sequence_logps(logits.detach().requires_grad_(), labels, mask)[0].sum().backward()
-    assert max(event.self_cpu_memory_usage for event in profile.events()) < 4 * MEBIBYTE
+    assert max(event.self_cpu_memory_usage for event in profile.events()) < 9 * MEBIBYTE  # a block, summed in float64
     assert logits.grad.is_contiguous()
     np.testing.assert_allclose(logits.grad[:, :-1].sum(2).numpy(), 0, atol=1e-4)

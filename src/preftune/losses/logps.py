@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from preftune.losses._arrays import Array, first_index, namespace, of_one_library, widest
 
 _BLOCK = 1 << 18  # logits of a block: 1 MiB of float32
+_SHARING = 4  # times as many where the library's own threads share a block, as PyTorch's do
 _BLOCK_BESIDE = 1 << 26  # on an accelerator, where many small kernels cost more than a cache saves: 256 MiB
 _SMALL, _LARGE = 1e-30, 1e37  # between them a float32 sum of exponents has all of its digits
 
@@ -151,8 +152,9 @@ def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 def _longest(logits: Array) -> int:
     """Return the tokens of the longest block."""
+    sharing = 1 if isinstance(logits, np.ndarray) else _SHARING
     on_processor = str(compat.device(logits)).startswith("cpu")
-    return max(1, (_BLOCK if on_processor else _BLOCK_BESIDE) // int(logits.shape[-1]))
+    return max(1, (_BLOCK * sharing if on_processor else _BLOCK_BESIDE) // int(logits.shape[-1]))
 
 
 def _buffer(xp: Any, logits: Array, blocks: list[_Block]) -> Array:
