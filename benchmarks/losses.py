@@ -135,7 +135,7 @@ def once(call: Callable[[], object], device: str) -> tuple[float, float]:
 
 
 def settle() -> None:
-    """Let the allocator hand back what the call before has freed: else this one would find it, or pay for its return."""
+    """Let the allocator hand back what the call before has freed: this one must neither find it nor pay for it."""
     for _ in range(10):
         time.sleep(0.05)
         torch.zeros(1 << 16)
