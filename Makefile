@@ -30,6 +30,7 @@ peers: $(PEERS)                    ## tests against other projects' packages (to
 
 bench: $(PEERS) $(TOGETHER1)       ## measured side by side with peers, as medians and ratios; no test asserts a time
 	.venv-peers/bin/python benchmarks/startup.py
+	.venv-peers/bin/python benchmarks/client.py
 	.venv-peers/bin/python benchmarks/check.py --old-together .venv-together1/bin/python
 	.venv-peers/bin/python benchmarks/losses.py
 	.venv-peers/bin/python benchmarks/engine.py

@@ -1,6 +1,13 @@
+import uuid
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _own_state_dir(tmp_path_factory, monkeypatch):
+    """Keep the ledger of each test to itself; the folder is made only when something is written."""
+    monkeypatch.setenv("PREFTUNE_STATE_DIR", str(tmp_path_factory.getbasetemp() / f"state-{uuid.uuid4().hex}"))
 
 
 @pytest.fixture

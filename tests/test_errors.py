@@ -90,6 +90,17 @@ def test_each_status_has_its_class(status, kind):
         ("/x", 500, "y" * 999, f"GET /x: 500, {'y' * 200}"),
         ("/x", 500, None, "GET /x: 500, no reason given"),
         ("/x", 500, " \n", "GET /x: 500, no reason given"),
+        *(
+            (
+                "/x",
+                status,
+                None,
+                f"GET /x: {status}, no reason given; the API sends its callers elsewhere; is base_url its own address?",
+            )
+            for status in (301, 302, 303, 307, 308)
+        ),
+        ("/x", 300, None, "GET /x: 300, no reason given"),
+        ("/x", 304, None, "GET /x: 304, no reason given"),
         ("/x", 401, None, "GET /x: 401, no reason given; check PREFTUNE_API_KEY (or TOGETHER_API_KEY)"),
         (
             "/x",

@@ -5,6 +5,8 @@ The public names are bound on first use, so that importing the package costs not
 
 __version__ = "0.1.0"
 
+from preftune.lazy import lazily
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from preftune import errors as errors
@@ -26,37 +28,23 @@ if TYPE_CHECKING:
     from preftune.runs.diagnose import diagnose as diagnose
 
 _HOMES = {
-    "AsyncClient": "preftune.client.clients",
-    "Client": "preftune.client.clients",
-    "DPO": "preftune.losses.method",
-    "FullFineTuning": "preftune.api.config",
-    "JobConfig": "preftune.api.config",
-    "LoRA": "preftune.api.config",
-    "LocalServer": "preftune.local.serve",
-    "SFT": "preftune.api.config",
-    "check": "preftune.pairs.inspection",
-    "convert": "preftune.pairs.conversion",
-    "diagnose": "preftune.runs.diagnose",
-    "rehearse": "preftune.recipes.rehearse",
-    "sft_then_dpo": "preftune.recipes.sft_then_dpo",
+    "AsyncClient": "client.clients",
+    "Client": "client.clients",
+    "DPO": "losses.method",
+    "FullFineTuning": "api.config",
+    "JobConfig": "api.config",
+    "LoRA": "api.config",
+    "LocalServer": "local.serve",
+    "SFT": "api.config",
+    "check": "pairs.inspection",
+    "convert": "pairs.conversion",
+    "diagnose": "runs.diagnose",
+    "rehearse": "recipes.rehearse",
+    "sft_then_dpo": "recipes.sft_then_dpo",
 }
 _ROOMS = ("errors", "losses", "pairs", "runs")
 
 __all__ = [*_HOMES, *_ROOMS]
 
 if not TYPE_CHECKING:  # pragma: no branch - a checker that saw this would let every misspelt name pass
-
-    def __getattr__(name):  # noqa: ANN001, ANN202 - hidden from type checkers
-        from importlib import import_module  # noqa: PLC0415 - first use only
-
-        if name in _HOMES:
-            value = getattr(import_module(_HOMES[name]), name)
-        elif name in _ROOMS:
-            value = import_module(f"preftune.{name}")
-        else:
-            raise AttributeError(f"module 'preftune' has no attribute {name!r}")
-        globals()[name] = value
-        return value
-
-    def __dir__():  # noqa: ANN202
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazily(__name__, globals(), _HOMES, _ROOMS)

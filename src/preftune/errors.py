@@ -165,6 +165,7 @@ _BY_STATUS: "Mapping[int, type[APIStatusError]]" = {
 }
 
 _ADVICE: "Mapping[int, str]" = {
+    **dict.fromkeys((301, 302, 303, 307, 308), "the API sends its callers elsewhere; is base_url its own address?"),
     401: "check PREFTUNE_API_KEY (or TOGETHER_API_KEY)",
     402: "the account's spending limit is reached; raise it in the provider's settings",
     403: "this key has no right to it; ask for another",

@@ -20,8 +20,8 @@ def preftune_server() -> Iterator["LocalServer"]:
 
 @pytest.fixture
 def preftune_client(preftune_server: "LocalServer") -> Iterator["Client"]:
-    """Yield a Client of the local server."""
+    """Yield a Client of the local server; it keeps no ledger, so that a test leaves nothing in the user's folder."""
     from preftune import Client  # noqa: PLC0415
 
-    with Client(base_url=preftune_server.url, api_key=preftune_server.api_key) as client:
+    with Client(base_url=preftune_server.url, api_key=preftune_server.api_key, state_dir="") as client:
         yield client

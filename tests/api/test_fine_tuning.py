@@ -1,7 +1,6 @@
 import pytest
 
 from preftune.api import fine_tuning
-from preftune.api.config import DPO, JobConfig, LoRA
 from preftune.api.models import (
     Checkpoint,
     DeletedJob,
@@ -10,7 +9,6 @@ from preftune.api.models import (
     LoraLimits,
     MetricRow,
     ModelLimits,
-    PriceEstimate,
 )
 from preftune.api.steps import Request
 from preftune.errors import APIResponseValidationError, ConfigError
@@ -86,67 +84,11 @@ def test_an_answer_that_is_no_object_is_refused(play):
     with pytest.raises(APIResponseValidationError) as error:
         play(fine_tuning.retrieve("ft-1"), (Request("GET", "/fine-tunes/ft-1"), [1]))
     assert str(error.value) == (
-        "GET /fine-tunes/ft-1: 200, the body is no JSON object (it begins '[1]'); is base_url an API of this kind?"
+        "GET /fine-tunes/ft-1: 200, the body is no JSON object (of no stated type, 3 bytes); "
+        "is base_url an API of this kind?"
     )
 
 
 def test_a_job_without_an_id_is_refused_before_anything_is_sent(play):
     with pytest.raises(ConfigError, match="job: expected an id"):
         play(fine_tuning.cancel(""))
-
-
-@pytest.mark.parametrize(
-    ("config", "body"),
-    [
-        (
-            JobConfig(model="m", training_file="t"),
-            {
-                "training_file": "t",
-                "validation_file": "",
-                "model": "m",
-                "from_checkpoint": "",
-                "n_epochs": 1,
-                "n_evals": 0,
-                "training_method": {"method": "sft", "train_on_inputs": "auto"},
-                "training_type": None,
-            },
-        ),
-        (
-            JobConfig(
-                from_checkpoint="ft-1:3",
-                training_file="t",
-                validation_file="v",
-                n_epochs=2,
-                n_evals=5,
-                training_method=DPO(),
-                training_type=LoRA(lora_r=4),
-            ),
-            {
-                "training_file": "t",
-                "validation_file": "v",
-                "model": "",
-                "from_checkpoint": "ft-1:3",
-                "n_epochs": 2,
-                "n_evals": 5,
-                "training_method": {
-                    "method": "dpo",
-                    "dpo_beta": 0.1,
-                    "dpo_normalize_logratios_by_length": False,
-                    "dpo_reference_free": False,
-                },
-                "training_type": {
-                    "type": "Lora",
-                    "lora_r": 4,
-                    "lora_dropout": 0.0,
-                    "lora_trainable_modules": "all-linear",
-                },
-            },
-        ),
-    ],
-)
-def test_a_price_is_asked_for_with_what_decides_it(play, config, body):
-    answer = {"estimation_available": True, "estimated_total_price": 4.5}
-    played = play(
-        fine_tuning.estimate_price(config), (Request("POST", "/fine-tunes/estimate-price", json=body), answer)
-    )
-    assert played.result == PriceEstimate(estimation_available=True, estimated_total_price=4.5)

@@ -203,3 +203,35 @@ def test_a_number_that_is_not_finite_is_kept_but_is_no_step_and_no_time(odd):
 def test_a_time_has_its_fraction_of_a_second():
     (row,) = metric_rows({"timestamp": 1.5e9})
     assert row.logged_at == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=1.5)
+
+
+def test_equal_rows_are_one_in_a_set_whatever_is_in_the_servers_row():
+    raw = {"train/global_step": 1, "train/loss": 0.5, "train/odd": [1, {"a": 2}]}
+    rows = {*metric_rows(raw), *metric_rows(dict(raw)), *metric_rows(raw | {"train/global_step": 2})}
+    assert sorted(row.step for row in rows) == [1, 2]
+
+
+def test_rows_that_differ_in_an_unknown_metric_alone_are_two():
+    raw = {"train/global_step": 1, "train/loss": 0.5}
+    assert len({*metric_rows(raw), *metric_rows(raw | {"train/odd": 1})}) == 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "pending"),
+    [
+        ("training_file_not_validated", True),
+        ("VALIDATION_FILE_NOT_VALIDATED", True),
+        ("training_file_invalid", False),
+        ("validation_file_invalid", False),
+        ("multimodal_dataset", False),
+        ("", False),
+        (None, False),
+        (["training_file_not_validated"], False),
+    ],
+)
+def test_a_price_is_pending_while_a_file_is_being_read(reason, pending):
+    assert PriceEstimate.model_validate({"unavailable_reason": reason}).is_pending is pending
+
+
+def test_a_price_that_nothing_is_said_about_is_not_pending():
+    assert not PriceEstimate.model_validate({}).is_pending

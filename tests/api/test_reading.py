@@ -8,8 +8,8 @@ from preftune.api.steps import Request, Response
 from preftune.errors import APIResponseValidationError, ConfigError
 
 
-def response(content):
-    return Response(200, {}, content, Request("GET", "/x"))
+def response(content, **headers):
+    return Response(200, headers, content, Request("GET", "/x"))
 
 
 def test_an_object_is_read_as_its_model():
@@ -29,18 +29,34 @@ def test_a_list_may_stand_bare_or_under_its_key(content):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"<html>", "the body is no JSON (it begins '<html>')"),
-        (b'{"id": ', "the body is no JSON (it begins '{\"id\": ')"),
-        (b"[" * 100_000, f"the body is no JSON (it begins '{'[' * 80}')"),
-        (b"\xff\xfe\xfd", "the body is no JSON (it begins '\ufffd\ufffd\ufffd')"),
-        (b"[1]", "the body is no JSON object (it begins '[1]')"),
-        (b"null", "the body is no JSON object (it begins 'null')"),
+        (b"<html>", "the body is no JSON (of no stated type, 6 bytes)"),
+        (b'{"id": ', "the body is no JSON (of no stated type, 7 bytes)"),
+        (b"[" * 100_000, "the body is no JSON (of no stated type, 100,000 bytes)"),
+        (b"\xff\xfe\xfd", "the body is no JSON (of no stated type, 3 bytes)"),
+        (b"[1]", "the body is no JSON object (of no stated type, 3 bytes)"),
+        (b"null", "the body is no JSON object (of no stated type, 4 bytes)"),
     ],
 )
-def test_what_does_not_read_is_refused_with_its_beginning(content, reason):
+def test_what_does_not_read_is_refused_with_its_size(content, reason):
     with pytest.raises(APIResponseValidationError) as error:
         read(response(content), File)
     assert str(error.value) == f"GET /x: 200, {reason}; is base_url an API of this kind?"
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/html; charset=utf-8"])
+def test_what_does_not_read_is_refused_with_its_type(kind):
+    with pytest.raises(APIResponseValidationError) as error:
+        read_object(response(b"<html>", **{"content-type": kind}))
+    assert str(error.value) == (
+        "GET /x: 200, the body is no JSON (text/html, 6 bytes); is base_url an API of this kind?"
+    )
+
+
+@pytest.mark.parametrize("content", [b"canary", b'["canary"]', b'{"data": "canary"}'])
+def test_the_error_for_what_does_not_read_quotes_nothing_of_it(content):
+    with pytest.raises(APIResponseValidationError) as error:
+        read_items(response(content, **{"x-secret": "canary"}), "data")
+    assert "canary" not in f"{error.value} {error.value!r} {vars(error.value)}"
 
 
 @pytest.mark.parametrize("items", [{"id": "f"}, "f", ["f"], [[]]])

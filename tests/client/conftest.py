@@ -17,6 +17,9 @@ def _no_environment(monkeypatch):
     for name in ("API_KEY", "BASE_URL"):
         monkeypatch.delenv(f"PREFTUNE_{name}", raising=False)
         monkeypatch.delenv(f"TOGETHER_{name}", raising=False)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
 
 
 class Rig:
@@ -34,14 +37,24 @@ class Rig:
 
     def _run(self, call, options, settings):
         with Client(**{"api_key": KEY, "base_url": BASE} | settings) as client:
-            client._driver = Blocking(client._connection, sleep=self._sleep, now=self._tell, chance=lambda: self.chance)
+            client._driver = Blocking(
+                client._connection,
+                http_client=client._http_client,
+                sleep=self._sleep,
+                now=self._tell,
+                chance=lambda: self.chance,
+            )
             answer = call(client.with_options(**options) if options else client)
             return list(answer) if isinstance(answer, Generator) else answer
 
     async def _await(self, call, options, settings):
         async with AsyncClient(**{"api_key": KEY, "base_url": BASE} | settings) as client:
             client._driver = Awaiting(
-                client._connection, sleep=self._sleep_async, now=self._tell, chance=lambda: self.chance
+                client._connection,
+                http_client=client._http_client,
+                sleep=self._sleep_async,
+                now=self._tell,
+                chance=lambda: self.chance,
             )
             answer = call(client.with_options(**options) if options else client)
             if isinstance(answer, AsyncGenerator):

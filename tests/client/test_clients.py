@@ -1,10 +1,12 @@
 import subprocess
 import sys
+import threading
 
 import httpx
 import pytest
 
 import preftune as pt
+from preftune.client import drivers
 from preftune.errors import ConfigError
 
 BASE = "http://api.test"
@@ -99,13 +101,77 @@ def test_closing_a_copy_leaves_the_first_client_usable(respx_mock):
         assert client.files.list() == []
 
 
-def test_a_closed_client_of_the_callers_own_is_not_replaced_silently(respx_mock):
+def test_a_closed_client_of_the_callers_own_is_not_replaced_silently(rig, respx_mock):
     respx_mock.get(f"{BASE}/v1/files").respond(json={})
-    client = pt.Client(api_key="k", base_url=BASE, http_client=httpx.Client())
-    client.files.list()
-    client.close()
-    with pytest.raises(RuntimeError, match="client has been closed"):
-        client.files.list()
+    own = {"sync": httpx.Client, "async": httpx.AsyncClient}[rig.kind]()
+    assert rig.do(lambda client: client.files.list(), http_client=own) == []
+    with pytest.raises(ConfigError) as error:
+        rig.do(lambda client: client.files.list(), http_client=own)
+    assert (own.is_closed, str(error.value)) == (
+        True,
+        "http_client: expected an open client, found one that is closed; make another client with it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "other", "sentence"),
+    [
+        (pt.Client, httpx.AsyncClient, "http_client: expected an httpx.Client, found AsyncClient"),
+        (pt.AsyncClient, httpx.Client, "http_client: expected an httpx.AsyncClient, found Client"),
+        (pt.Client, dict, "http_client: expected an httpx.Client, found dict"),
+    ],
+)
+def test_a_client_of_the_wrong_kind_is_refused(kind, other, sentence):
+    with pytest.raises(ConfigError) as error:
+        _ = kind(api_key="k", http_client=other()).files
+    assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_a_proxy_is_shown_to_nobody(kind):
+    client = kind(api_key="k", base_url=BASE, proxy="http://user:password-of-the-proxy@127.0.0.1:1")
+    assert client.files  # the driver is made now
+    copy = client.with_options(timeout=1)
+    shown = f"{client} {vars(client)} {vars(copy)} {vars(client._driver)} {client._connection} {copy._connection.proxy}"
+    assert "password-of" not in shown
+    assert copy._connection.proxy.reveal() == "http://user:password-of-the-proxy@127.0.0.1:1"
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_the_state_folder_is_the_argument_or_the_variable_or_the_users_own(kind, monkeypatch, tmp_path):
+    monkeypatch.setenv("PREFTUNE_STATE_DIR", str(tmp_path / "variable"))
+    assert kind(api_key="k", state_dir=tmp_path / "argument").state_dir == tmp_path / "argument"
+    assert kind(api_key="k").state_dir == tmp_path / "variable"
+    assert kind(api_key="k", state_dir="").state_dir is None
+    monkeypatch.setenv("PREFTUNE_STATE_DIR", "")
+    assert kind(api_key="k").state_dir is None
+    monkeypatch.delenv("PREFTUNE_STATE_DIR")
+    monkeypatch.setattr("platformdirs.user_state_path", lambda *names, **options: tmp_path.joinpath(*names))
+    assert kind(api_key="k").state_dir == tmp_path / "preftune"
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_threads_that_come_first_at_once_share_one_driver(kind, monkeypatch):
+    client, made, found, came = kind(api_key="k", base_url=BASE), [], [], threading.Event()
+    original = getattr(drivers, "Blocking" if kind is pt.Client else "Awaiting")
+
+    def second():
+        found.append(client._running)
+        came.set()
+
+    class Slow(original):
+        def __init__(self, *args, **settings):
+            made.append(True)
+            if len(made) == 1:
+                other.start()
+                came.wait(0.05)  # as long as this one is not there yet, the other must not make its own
+            super().__init__(*args, **settings)
+
+    other = threading.Thread(target=second)
+    monkeypatch.setattr(drivers, original.__name__, Slow)
+    found.append(client._running)
+    other.join(5)
+    assert (len(made), len(found), found[0] is found[1]) == (1, 2, True)
 
 
 def test_a_path_without_its_slash_is_the_same_path(rig, respx_mock):

@@ -1,3 +1,6 @@
+import math
+from pathlib import Path
+
 import pytest
 
 from preftune.client.connection import Connection
@@ -59,14 +62,67 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key):
     [
         ({"base_url": "api.together.ai"}, "base_url: expected http:// or https://, found 'api.together.ai'; "),
         ({"max_retries": -1}, "max_retries: expected 0 or more, found -1; "),
+        ({"max_retries": 1.5}, "max_retries: expected 0 or more, found 1.5; "),
+        ({"timeout": "3"}, "timeout and deadline: expected seconds above 0, found '3' and None; "),
+        ({"timeout": math.nan}, "timeout and deadline: expected seconds above 0, found nan and None; "),
+        ({"deadline": math.nan}, "timeout and deadline: expected seconds above 0, found 60.0 and nan; "),
         ({"timeout": 0}, "timeout and deadline: expected seconds above 0, found 0 and None; "),
-        ({"deadline": -2}, "timeout and deadline: expected seconds above 0, found 60 and -2; "),
+        ({"deadline": -2}, "timeout and deadline: expected seconds above 0, found 60.0 and -2; "),
+        ({"extra_headers": {"x-a": "b\n"}}, "extra_headers: expected printable ASCII in 'x-a', found something else; "),
+        ({"extra_headers": {"x-a": "ö"}}, "extra_headers: expected printable ASCII in 'x-a', found something else; "),
     ],
 )
 def test_settings_that_cannot_work_are_refused_at_once(settings, beginning):
     with pytest.raises(ConfigError) as error:
         Connection(api_key="k", **settings)
     assert str(error.value).startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:hidden@host/v1", "http://user@host", "user:hidden@host", "https://user:hidden@host:1"]
+)
+def test_an_address_with_a_password_is_refused_and_not_shown(url):
+    with pytest.raises(ConfigError) as error:
+        Connection(api_key="k", base_url=url)
+    assert str(error.value) == ("base_url: expected no user name and password in it, found both; the key alone lets in")
+
+
+def test_an_at_sign_in_a_path_is_no_password():
+    assert Connection(api_key="k", base_url="http://host/@team/v1").base_url == "http://host/@team"
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "expected"),
+    [
+        ("/variable", None, "/variable"),
+        ("/variable", "/argument", "/argument"),
+        ("/variable", Path("/argument"), "/argument"),
+        ("/variable", "", ""),
+        ("", None, ""),
+        (None, None, None),
+        ("here", None, str(Path.cwd() / "here")),
+    ],
+)
+def test_a_state_folder_is_kept_as_one_place_however_the_program_moves(monkeypatch, environment, given, expected):
+    monkeypatch.delenv("PREFTUNE_STATE_DIR")
+    if environment is not None:
+        monkeypatch.setenv("PREFTUNE_STATE_DIR", environment)
+    connection = Connection(api_key="k", state_dir=given)
+    assert (connection.state_dir, connection.replaced({"timeout": 1}).state_dir) == (expected, expected)
+
+
+def test_seconds_without_an_end_are_seconds():
+    connection = Connection(api_key="k", timeout=math.inf, deadline=math.inf)
+    assert (connection.timeout, connection.deadline) == (math.inf, math.inf)
+
+
+def test_a_proxy_is_kept_as_a_secret_and_by_every_copy():
+    connection = Connection(api_key="k", proxy="http://user:hidden@host:1")
+    copy = connection.replaced({"timeout": 1})
+    assert (f"{connection.proxy} {copy.proxy!r}", copy.proxy.reveal()) == (
+        "Secret('…') Secret('…')",
+        "http://user:hidden@host:1",
+    )
 
 
 def test_a_copy_has_other_options_and_merged_extras():
@@ -83,6 +139,8 @@ def test_a_copy_has_other_options_and_merged_extras():
     )
     assert {name: getattr(other, name) for name in Connection.__slots__ if name != "api_key"} == {
         "base_url": "http://x",
+        "proxy": None,
+        "state_dir": first.state_dir,
         "deadline": 9,
         "timeout": 5.0,
         "max_retries": 0,

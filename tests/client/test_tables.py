@@ -5,19 +5,22 @@ from unittest.mock import create_autospec
 import pytest
 
 import preftune as pt
-from preftune.api import creation, files, fine_tuning, watching
-from preftune.client import transfer
+from preftune.api import creation, files, fine_tuning, history, pricing, watching
+from preftune.client import downloading, uploading
 from preftune.client.tables import Endpoint, Files, FineTuning, Stream
+from preftune.errors import ConfigError
 
 FLOWS = {
-    "files.upload": transfer.upload,
+    "files.upload": uploading.upload,
     "files.list": files.list,
     "files.retrieve": files.retrieve,
     "files.content": files.content,
+    "files.download": downloading.download_file,
     "files.delete": files.delete,
     "files.wait": files.wait,
     "fine_tuning.create": creation.create,
-    "fine_tuning.list": fine_tuning.list,
+    "fine_tuning.list": history.list,
+    "fine_tuning.last": history.last,
     "fine_tuning.retrieve": fine_tuning.retrieve,
     "fine_tuning.cancel": fine_tuning.cancel,
     "fine_tuning.delete": fine_tuning.delete,
@@ -26,13 +29,14 @@ FLOWS = {
     "fine_tuning.list_metrics": fine_tuning.list_metrics,
     "fine_tuning.stream_metrics": watching.stream_metrics,
     "fine_tuning.stream_events": watching.stream_events,
+    "fine_tuning.follow": watching.follow,
     "fine_tuning.wait": watching.wait,
-    "fine_tuning.download": transfer.download,
-    "fine_tuning.estimate_price": fine_tuning.estimate_price,
+    "fine_tuning.download": downloading.download,
+    "fine_tuning.estimate_price": pricing.estimate_price,
     "fine_tuning.model_limits": fine_tuning.model_limits,
     "fine_tuning.supported_models": fine_tuning.supported_models,
 }
-STREAMS = {"fine_tuning.stream_metrics", "fine_tuning.stream_events"}
+STREAMS = {"fine_tuning.stream_metrics", "fine_tuning.stream_events", "fine_tuning.follow"}
 RESOURCES = {"files": Files, "fine_tuning": FineTuning}
 
 
@@ -87,13 +91,25 @@ def test_both_clients_show_one_signature(name):
         (
             "fine_tuning.stream_metrics",
             (
-                "(job: 'JobOrId', *, from_step: 'int | None' = None, poll_interval: 'float | None' = None) "
-                "-> 'Iterator[MetricRow]'"
+                "(job: 'JobOrId', *, from_step: 'int | None' = None, after: 'MetricRow | None' = None, "
+                "poll_interval: 'float | None' = None, cancel_if: 'CancelIf | None' = None, "
+                "raise_on_failure: 'bool' = False) -> 'Iterator[MetricRow]'"
             ),
         ),
         (
             "fine_tuning.create",
-            "(config: 'JobConfig | JobFields | None' = None, /, **fields: 'Unpack[JobFields]') -> 'FineTuneJob'",
+            (
+                "(config: 'JobConfig | JobFields | None' = None, /, *, max_price: 'float | None' = None, "
+                "idempotency_key: 'str | None' = None, **fields: 'Unpack[JobFields]') -> 'FineTuneJob'"
+            ),
+        ),
+        (
+            "fine_tuning.follow",
+            (
+                "(job: 'JobOrId', *, from_step: 'int | None' = None, poll_interval: 'float | None' = None, "
+                "cancel_if: 'CancelIf | None' = None, raise_on_failure: 'bool' = False) "
+                "-> 'Iterator[MetricRow | Event]'"
+            ),
         ),
     ],
 )
@@ -119,16 +135,23 @@ def test_help_shows_every_method_with_its_parameters():
     assert "Return one job. Raises NotFoundError." in text
 
 
+def test_help_of_create_shows_what_keeps_a_job_from_costing_too_much_or_twice():
+    text = pydoc.render_doc(FineTuning.create, renderer=pydoc.plaintext)
+    assert "max_price: 'float | None' = None, idempotency_key: 'str | None' = None" in text
+    assert "Above `max_price`, in dollars, nothing is created" in text
+
+
+WITHOUT_ARGUMENTS = ("create", "estimate_price", "last", "list", "supported_models")
+
+
 @pytest.mark.parametrize("name", FLOWS)
-def test_on_its_class_a_method_is_a_function_of_the_flow(name):
+def test_on_its_class_a_method_is_a_function_that_gives_the_flow(name):
     resource, _, endpoint = name.partition(".")
     shown = getattr(RESOURCES[resource], endpoint)
     assert inspect.isfunction(shown)
-    assert inspect.isgeneratorfunction(FLOWS[name])
     create_autospec(shown)
-    arguments = {"fine_tuning.estimate_price": [None], "files.list": [], "fine_tuning.list": []}.get(name, ["x"])
-    arguments = [] if name in ("fine_tuning.create", "fine_tuning.supported_models") else arguments
-    options = {"to": "x"} if name == "fine_tuning.download" else {}
+    arguments = [] if endpoint in WITHOUT_ARGUMENTS else ["x"]
+    options = {"to": "x"} if endpoint == "download" else {}
     assert inspect.isgenerator(shown(*arguments, **options))
 
 
@@ -137,3 +160,12 @@ def test_a_stand_in_refuses_what_the_method_refuses():
     stand_in("ft-1", from_step=1)
     with pytest.raises(TypeError):
         stand_in("ft-1", form_step=1)
+
+
+@pytest.mark.parametrize(("path", "params"), [("/x?a=1", {"b": 2}), ("https://elsewhere.test/x", None)])
+def test_a_request_is_for_the_api_and_says_its_query_once(path, params):
+    with pytest.raises(ConfigError) as error:
+        pt.Client(api_key="k").request("GET", path, params=params)
+    assert str(error.value) == (
+        f"path: expected one of the API, as '/fine-tunes', found {path!r}; give its query as params="
+    )

@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import respx
 import preftune as pt
 from preftune import errors
 from preftune.api.models import FINAL, metric_rows
+from preftune.client import uploading
 
 BASE, KEY = "http://hosted.test", "key-of-the-user"
 NUMBER, TEXT, WHOLE = (int, float), str, int
@@ -346,6 +348,173 @@ def test_our_client_takes_the_file_that_a_duplicate_names(hosted, client, source
     hosted.post(f"{BASE}/v1/files").mock(httpx.Response(409, json=known))
     hosted.get(f"{BASE}/v1/files/file-7").mock(httpx.Response(200, json={"id": "file-7", "bytes": 5}))
     assert client.files.upload(source).id == "file-7"
+
+
+@pytest.mark.parametrize(
+    ("number", "place", "done"),
+    [
+        ("PartNumber", "URL", {"file": {"id": "file-1", "bytes": 5}}),
+        ("part_number", "UploadURL", {"id": "file-1", "bytes": 5}),
+    ],
+)
+def test_our_client_uploads_in_parts(hosted, client, source, monkeypatch, number, place, done):
+    monkeypatch.setattr(uploading, "_PART", len(CONTENT) // 2 + 1)
+    places = [f"http://storage.test/part-{part}?X-Amz-Signature=abc" for part in (1, 2)]
+    parts = [{number: part, place: url, "Headers": {"x-part": str(part)}} for part, url in enumerate(places, start=1)]
+    ids = {"upload_id": "upload-1", "file_id": "file-1"}
+    opened = hosted.post(f"{BASE}/v1/files/multipart/initiate").mock(
+        httpx.Response(200, json={**ids, "parts": parts[::-1]})
+    )
+    stored = [
+        hosted.put(url).mock(httpx.Response(204, headers={"etag": f'"tag-{part}"'})) for part, url in enumerate(places)
+    ]
+    completed = hosted.post(f"{BASE}/v1/files/multipart/complete").mock(httpx.Response(200, json=done))
+    file = client.files.upload(source, form="multipart")
+    assert (file.id, file.bytes) == ("file-1", 5)
+    assert json.loads(opened.calls.last.request.content) == {
+        "file_name": "pref.jsonl",
+        "file_size": len(CONTENT),
+        "num_parts": 2,
+        "purpose": "fine-tune",
+        "file_type": "jsonl",
+        "checksum": SHA256,
+    }
+    sent = [route.calls.last.request for route in stored]
+    assert b"".join(request.content for request in sent) == CONTENT
+    assert [request.headers["x-part"] for request in sent] == ["1", "2"]
+    for request in sent:
+        assert request.headers["content-length"] == str(len(request.content))
+        assert not {"authorization", "transfer-encoding"} & set(request.headers)
+    tags = [{"part_number": 1, "etag": "tag-0"}, {"part_number": 2, "etag": "tag-1"}]
+    assert json.loads(completed.calls.last.request.content) == {**ids, "parts": tags}
+
+
+def test_our_client_says_when_no_more_parts_come(hosted, client, source):
+    ids = {"upload_id": "upload-1", "file_id": "file-1"}
+    parts = [{"PartNumber": 1, "URL": "http://storage.test/part-1", "Headers": {}}]
+    hosted.post(f"{BASE}/v1/files/multipart/initiate").mock(httpx.Response(200, json={**ids, "parts": parts}))
+    hosted.put("http://storage.test/part-1").mock(httpx.Response(403))
+    aborted = hosted.post(f"{BASE}/v1/files/multipart/abort").mock(httpx.Response(200, json={}))
+    with pytest.raises(errors.PermissionDeniedError):
+        client.files.upload(source, form="multipart")
+    assert json.loads(aborted.calls.last.request.content) == ids
+
+
+def test_our_client_takes_the_file_that_a_duplicate_in_parts_names(hosted, client, source):
+    hosted.post(f"{BASE}/v1/files/multipart/initiate").mock(httpx.Response(409, json={"file_id": "file-7"}))
+    hosted.get(f"{BASE}/v1/files/file-7").mock(httpx.Response(200, json={"id": "file-7"}))
+    assert client.files.upload(source, form="multipart").id == "file-7"
+
+
+@pytest.mark.parametrize(("gibibytes", "count"), [(1, 5), (5.01, 21), (50, 205), (100, 250)])
+def test_our_client_cuts_a_large_file_as_the_official_one_does(gibibytes, count):
+    size = int(gibibytes * 2**30)
+    spans = uploading._spans(size)
+    assert len(spans) == count
+    assert [start for start, _ in spans] == [sum(length for _, length in spans[:part]) for part in range(count)]
+    assert sum(length for _, length in spans) == size
+
+
+def test_our_client_uploads_in_one_request(hosted, client, source):
+    done = hosted.post(f"{BASE}/v1/files/upload").mock(httpx.Response(200, json={"id": "file-1"}))
+    assert client.files.upload(source, form="direct").id == "file-1"
+    request = done.calls.last.request
+    kind, _, boundary = request.headers["content-type"].partition("; boundary=")
+    assert (kind, request.headers["authorization"]) == ("multipart/form-data", f"Bearer {KEY}")
+    assert request.headers["content-length"] == str(len(request.content))
+    message = message_from_bytes(b"Content-Type: multipart/form-data; boundary=%b\r\n\r\n" % boundary.encode()
+                                 + request.content)  # fmt: skip
+    parts = [
+        (part.get_param("name", header="content-disposition"), part.get_filename(), part.get_payload(decode=True))
+        for part in message.get_payload()
+    ]
+    assert parts == [
+        ("purpose", None, b"fine-tune"),
+        ("file_name", None, b"pref.jsonl"),
+        ("file_type", None, b"jsonl"),
+        ("file", "pref.jsonl", CONTENT),
+    ]
+
+
+WEIGHTS = bytes(range(256)) * 4
+
+
+def ranged(request: httpx.Request) -> httpx.Response:
+    """Answer as a storage does that knows ranges."""
+    first, _, last = request.headers["range"].removeprefix("bytes=").partition("-")
+    start, end = int(first), min(int(last or len(WEIGHTS)), len(WEIGHTS) - 1)
+    stated = {"content-range": f"bytes {start}-{end}/{len(WEIGHTS)}", "etag": '"one"'}
+    return httpx.Response(206, headers=stated, content=WEIGHTS[start : end + 1])
+
+
+@pytest.mark.parametrize(
+    ("asked", "query"),
+    [
+        ({}, {"ft_id": "ft-1", "checkpoint": "adapter"}),
+        ({"checkpoint": "merged"}, {"ft_id": "ft-1", "checkpoint": "merged"}),
+        ({"checkpoint": "adapter", "step": 6}, {"ft_id": "ft-1", "checkpoint": "adapter", "checkpoint_step": "6"}),
+    ],
+)
+def test_our_client_looks_at_a_download_then_takes_it(hosted, client, tmp_path, asked, query):
+    hosted.get(f"{BASE}/v1/fine-tunes/ft-1").mock(httpx.Response(200, json={"training_type": {"type": "Lora"}}))
+    route = hosted.get(path="/v1/finetune/download").mock(side_effect=ranged)
+    path = client.fine_tuning.download("ft-1", to=tmp_path, extract=False, **asked)
+    assert path.read_bytes() == WEIGHTS
+    requests = [call.request for call in route.calls]
+    assert [request.headers["range"] for request in requests] == ["bytes=0-1", "bytes=0-"]
+    assert [request.headers.get("if-range") for request in requests] == [None, '"one"']
+    for request in requests:
+        assert dict(request.url.params) == query
+        assert request.headers["accept"] == "application/octet-stream"
+
+
+def test_our_client_takes_what_full_training_made_by_its_own_name(hosted, client, tmp_path):
+    hosted.get(f"{BASE}/v1/fine-tunes/ft-1").mock(httpx.Response(200, json={"training_type": {"type": "Full"}}))
+    route = hosted.get(path="/v1/finetune/download").mock(side_effect=ranged)
+    client.fine_tuning.download("ft-1", to=tmp_path, extract=False)
+    assert route.calls.last.request.url.params["checkpoint"] == "model_output_path"
+
+
+def test_our_client_takes_a_whole_answer_to_its_look(hosted, client, tmp_path):
+    route = hosted.get(f"{BASE}/v1/files/file-1/content").mock(httpx.Response(200, content=CONTENT))
+    assert client.files.download("file-1", to=tmp_path / "pairs.jsonl").read_bytes() == CONTENT
+    assert (route.call_count, route.calls.last.request.headers["accept"]) == (1, "application/binary")
+
+
+REASONS = {  # 3.3: why there is no estimate, and whether there may be one later
+    "train_file_not_validated": True,
+    "eval_file_not_validated": True,
+    "train_file_invalid": False,
+    "eval_file_invalid": False,
+    "multimodal_dataset": False,
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_our_client_knows_why_there_is_no_estimate(hosted, client, reason):
+    answer = {"estimation_available": False, "unavailable_reason": reason}
+    hosted.post(f"{BASE}/v1/fine-tunes/estimate-price").mock(httpx.Response(200, json=answer))
+    estimate = client.fine_tuning.estimate_price(config("file-1"))
+    assert (estimate.estimated_total_price, estimate.unavailable_reason) == (None, reason)
+    assert (estimate.estimation_available, estimate.is_pending) == (False, REASONS[reason])
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_our_client_reads_an_estimate_with_and_without_its_first_field(hosted, client, old):
+    price = {"allowed_to_proceed": True, "estimated_total_price": 1.5, "user_limit": 100.0}
+    body = price if old else {"estimation_available": True, **price}
+    hosted.post(f"{BASE}/v1/fine-tunes/estimate-price").mock(httpx.Response(200, json=body))
+    estimate = client.fine_tuning.estimate_price(config("file-1"))
+    assert {name: getattr(estimate, name) for name in price} == price
+    assert estimate.is_pending is False
+
+
+def test_our_client_asks_for_an_estimate_from_a_checkpoint_with_an_empty_model(hosted, client):
+    route = hosted.post(f"{BASE}/v1/fine-tunes/estimate-price").mock(httpx.Response(200, json={}))
+    client.fine_tuning.estimate_price(from_checkpoint="ft-0:12", training_file="file-1")
+    sent = json.loads(route.calls.last.request.content)
+    assert (sent["model"], sent["from_checkpoint"], sent["validation_file"]) == ("", "ft-0:12", "")
+    assert sent["training_type"] is None
 
 
 @pytest.mark.parametrize("split", ["train", "eval"])

@@ -423,7 +423,7 @@ def test_a_price_counts_the_bytes_of_epochs_and_evaluations(local):
 
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [("QUEUED", "file_not_validated"), ("FAILED", "file_not_validated"), ("INVALID_FORMAT", "file_invalid")],
+    [("QUEUED", "file_not_validated"), ("FAILED", "file_invalid"), ("INVALID_FORMAT", "file_invalid")],
 )
 @pytest.mark.parametrize("split", ["train", "eval"])
 def test_a_price_is_not_known_before_the_files_are_validated(local, store, status, reason, split):

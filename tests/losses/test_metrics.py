@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from preftune.losses import DPO, preference_loss, preference_metrics
-from preftune.losses.metrics import KEYS, wire_row
+from preftune.losses.rows import KEYS
 
 LOGPS = {
     "policy_chosen_logps": [-10.0, -4.0],
@@ -65,21 +65,6 @@ def test_an_argument_that_is_none_is_named(name):
         preference_metrics(preference_loss(**LOGPS), **LOGPS | {name: None})
 
 
-def test_a_row_on_the_wire_carries_step_and_epoch_under_train_in_both_splits():
-    assert wire_row("eval", step=6, epoch=1.5, metrics={"loss": 0.5, "kl_chosen": 2.0, "accuracy": 1.0}) == {
-        "train/global_step": 6,
-        "train/epoch": 1.5,
-        "eval/loss": 0.5,
-        "eval/approx. KL/chosen": 2.0,
-        "eval/reward/accuracy": 1.0,
-    }
-
-
 def test_every_metric_has_a_name_on_the_wire():
     metrics = preference_metrics(preference_loss(**LOGPS), **LOGPS)
     assert set(metrics) | {"learning_rate", "grad_norm"} == set(KEYS)
-
-
-def test_no_name_on_the_wire_means_two_metrics():
-    names = [name for understood in KEYS.values() for name in understood]
-    assert len(names) == len(set(names))

@@ -10,7 +10,17 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def state(tmp_path_factory):
+    """Return a folder that everything a user has is in, while the demo runs."""
+    folder = tmp_path_factory.mktemp("user") / "state"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PREFTUNE_STATE_DIR", "XDG_STATE_HOME", "HOME"):
+            patch.setenv(name, str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, state):
     return run_demo(out=tmp_path_factory.mktemp("demo") / "adapter")
 
 
@@ -51,6 +61,11 @@ def test_the_result_is_plain_values_with_the_documented_keys(demo):
 
 def test_the_adapter_is_on_disk(demo):
     assert sorted(path.name for path in demo.adapter.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+
+
+def test_nothing_is_left_in_the_users_state_folder(demo, state):
+    assert demo.adapter.is_dir()
+    assert not state.exists()
 
 
 def test_no_prompt_of_a_users_file_is_on_both_sides(tmp_path):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, Unpack
+
+from pydantic import ValidationError
 
 from preftune.api.config import (
     DPO,
     SFT,
     CosineSchedule,
     FullFineTuning,
+    JobConfig,
     LinearSchedule,
     LoRA,
     MultimodalParams,
+    first_fault,
 )
+from preftune.errors import ConfigError
 
 
 class JobFields(TypedDict, total=False):
@@ -71,3 +76,18 @@ class JobFields(TypedDict, total=False):
     scheduler_num_cycles: float
     train_vision: bool
     wandb_api_key: str | None
+
+
+def job_config(config: JobConfig | JobFields | None = None, /, **fields: Unpack[JobFields]) -> JobConfig:
+    """Return the configuration that the arguments of `create` make. Raises ConfigError for none, or without a file."""
+    if config is not None and fields:
+        raise ConfigError(
+            f"config: expected a JobConfig or keywords, found both ({', '.join(fields)}); use config.replace()"
+        )
+    try:
+        config = config if isinstance(config, JobConfig) else JobConfig(**(config or fields))
+    except ValidationError as error:
+        raise ConfigError(f"config: {first_fault(error)}") from error
+    if not config.training_file:
+        raise ConfigError("config: training_file is missing; upload one: client.files.upload(path).id")
+    return config

@@ -1,4 +1,7 @@
-"""Files: everything but moving their bytes, which is `client.transfer`. Source: docs/wire.md, Files."""
+"""Files: everything but moving their bytes, which is `client.uploading` and `client.downloading`.
+
+Source: docs/wire.md, Files.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tuning jobs: single calls. Waiting and streaming stand in `watching`, creation in `creation`.
+"""Fine-tuning jobs: single calls. Creation stands in `creation`, prices in `pricing`, waiting in `watching`.
 
 Source: docs/wire.md, Fine-tuning endpoints.
 """
@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import builtins
 import re
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from preftune.api.config import JobConfig, method_to_wire
 from preftune.api.models import (
     Checkpoint,
     DeletedJob,
@@ -17,7 +16,6 @@ from preftune.api.models import (
     FineTuneJob,
     MetricRow,
     ModelLimits,
-    PriceEstimate,
     metric_rows,
 )
 from preftune.api.reading import path_id, read, read_items, read_list, read_object
@@ -76,21 +74,6 @@ def supported_models() -> Flow[builtins.list[str]]:
     """Return the names of the models that can be tuned."""
     models = read_object((yield Request("GET", "/fine-tunes/models/supported"))).get("models") or []
     return [str(model) for model in models]
-
-
-def estimate_price(config: JobConfig) -> Flow[PriceEstimate]:
-    """Return what a job would cost, in dollars; it costs nothing to ask, so the call may be retried."""
-    body: dict[str, Any] = {
-        "training_file": config.training_file,
-        "validation_file": config.validation_file or "",
-        "model": config.model or "",
-        "from_checkpoint": config.from_checkpoint or "",
-        "n_epochs": config.n_epochs,
-        "n_evals": config.n_evals,
-        "training_method": method_to_wire(config.training_method),
-        "training_type": config.training_type.model_dump(exclude_none=True) if config.training_type else None,
-    }
-    return read((yield Request("POST", "/fine-tunes/estimate-price", json=body)), PriceEstimate)
 
 
 def _path(job: JobOrId) -> str:

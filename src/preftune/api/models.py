@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, WrapValidator
 from pydantic import ValidatorFunctionWrapHandler as Handler
 
-from preftune.losses.metrics import EPOCH, KEYS, STEP, TIMESTAMP
+from preftune.losses.rows import EPOCH, KEYS, STEP, TIMESTAMP
 
 T = TypeVar("T")
 
@@ -223,6 +223,11 @@ class PriceEstimate(Model):
     user_limit: Kept[float | None] = None
     unavailable_reason: Kept[str | None] = None
 
+    @property
+    def is_pending(self) -> bool:
+        """Tell whether the price is unknown only because a file is still being read."""
+        return str(self.unavailable_reason).lower().endswith("_not_validated")
+
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
@@ -243,7 +248,7 @@ class MetricRow:
     logps_chosen: float | None = None
     logps_rejected: float | None = None
     logged_at: datetime | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     @property
     def key(self) -> tuple[int | None, str]:

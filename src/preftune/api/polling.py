@@ -6,7 +6,7 @@ import math
 
 from preftune.api.steps import Flow, Now, Sleep
 from preftune.api.transient import is_transient, pause
-from preftune.errors import APIError
+from preftune.errors import APIError, APIResponseValidationError
 
 _SHORTEST, _LONGEST = 0.05, 10.0  # seconds between two polls
 PATIENCE = 900.0  # seconds of uninterrupted failure that a wait or a stream bears; a job runs for hours
@@ -35,16 +35,21 @@ class Patience:
         self._end = end
         self._since: float | None = None
         self._failures = 0
+        self._proven = False  # whether what answers there has ever made sense
 
     def reset(self) -> None:
         """Forget past failures: an answer came."""
-        self._since, self._failures = None, 0
+        self._since, self._failures, self._proven = None, 0, True
 
     def bear(self, error: APIError) -> Flow[None]:
-        """Wait a little after a transient failure; raise it when it is not transient or lasts too long."""
+        """Wait a little after a transient failure; raise it when it is not transient or lasts too long.
+
+        Nonsense is transient from a server that has talked sense before: something stands in between for a while.
+        """
         now = yield Now()
         self._since = now if self._since is None else self._since
-        if not is_transient(error) or now - self._since > PATIENCE or now >= self._end:
+        passing = is_transient(error) or (self._proven and isinstance(error, APIResponseValidationError))
+        if not passing or now - self._since > PATIENCE or now >= self._end:
             raise error
-        yield Sleep(pause(error, self._failures, 0.0))
+        yield Sleep(min(pause(error, self._failures, 0.0), self._end - now))
         self._failures += 1

@@ -60,9 +60,10 @@ def id_of(given: object, kind: str) -> str:
 
 
 def _unreadable(response: Response, reason: str) -> APIResponseValidationError:
+    """Return the error for an answer that does not read; it quotes nothing, for a server may echo what is secret."""
     request = response.request
-    start = response.content[:80].decode("utf-8", "replace")
-    found = f"{response.status}, {reason} (it begins {start!r})"
+    kind = response.headers.get("content-type", "of no stated type").partition(";")[0]
+    found = f"{response.status}, {reason} ({kind}, {len(response.content):,} bytes)"
     return APIResponseValidationError(
         f"{request.method} {request.path}: {found}; is base_url an API of this kind?",
         method=request.method,

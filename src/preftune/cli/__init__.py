@@ -22,6 +22,7 @@ _COMMANDS = {  # name: one line for the overview; the module of the same name ho
     "stats": "Print what a preference file holds: lengths, tokens, price.",
     "advise": "Say what to train with a preference file, and why.",
     "rehearse": "Say what a small model learns from the pairs, and what the knobs would do.",
+    "jobs": "List the fine-tuning jobs; with --mine, those that this machine asked for.",
     "demo": "Check, SFT, DPO, live metrics, adapter: the whole product on this machine.",
     "serve": "Run the API on this machine, for scripts and notebooks that need no key.",
 }

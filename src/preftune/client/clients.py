@@ -1,10 +1,14 @@
 """The two clients: the same resources over two drivers. Everything heavy waits for the first resource."""
 
+from _thread import allocate_lock  # `threading` itself is not needed before the first call
+
 from preftune.client.connection import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Mapping
+    from os import PathLike
+    from pathlib import Path
     from typing import Any, Self, TypeVar
 
     import httpx
@@ -14,6 +18,9 @@ if TYPE_CHECKING:
     from preftune.client.tables import Files, FineTuning
 
     T = TypeVar("T")
+
+
+_first = allocate_lock()  # a client has one driver, also when several threads come first at once
 
 
 class _Settings:
@@ -27,10 +34,18 @@ class _Settings:
         timeout: float = DEFAULT_TIMEOUT,
         max_retries: int = DEFAULT_MAX_RETRIES,
         deadline: "float | None" = None,
+        proxy: "str | None" = None,
+        state_dir: "str | PathLike[str] | None" = None,
         http_client: "Any" = None,
     ) -> None:
         self._connection = Connection(
-            api_key=api_key, base_url=base_url, timeout=timeout, max_retries=max_retries, deadline=deadline
+            api_key=api_key,
+            base_url=base_url,
+            timeout=timeout,
+            max_retries=max_retries,
+            deadline=deadline,
+            proxy=proxy,
+            state_dir=state_dir,
         )
         self._http_client = http_client
         self._driver: Any = None
@@ -39,6 +54,13 @@ class _Settings:
     def base_url(self) -> str:
         """Return the origin that requests go to."""
         return self._connection.base_url
+
+    @property
+    def state_dir(self) -> "Path | None":
+        """Return the folder where the ledger of jobs stands; None when there is to be none."""
+        from preftune.client.ledger import state_folder  # noqa: PLC0415
+
+        return state_folder(self._connection.state_dir)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self._connection.base_url!r})"
@@ -70,9 +92,11 @@ class _Settings:
 class Client(_Settings):
     """The synchronous client. One can be shared by threads; close it, or use it as a context manager.
 
-    `timeout` is the seconds without a byte that end an attempt, `deadline` the seconds of a request with its retries.
-    The key and the address come from PREFTUNE_API_KEY and PREFTUNE_BASE_URL (or TOGETHER_…) when they are not given.
-    Raises ConfigError without a key.
+    `timeout` is the seconds of one attempt (of a transfer: without a byte), `deadline` those of a whole call with its
+    retries and pauses (of a stream: of each of its requests). The key and the address come from PREFTUNE_API_KEY and
+    PREFTUNE_BASE_URL (or TOGETHER_…) when they are not given. `proxy` is for the connections that are made here, those
+    to storage too; `http_client` takes the place of those to the API. `state_dir` holds the ledger of jobs
+    (PREFTUNE_STATE_DIR; empty: none). Raises ConfigError without a key.
     """
 
     if TYPE_CHECKING:
@@ -85,6 +109,8 @@ class Client(_Settings):
             timeout: float = DEFAULT_TIMEOUT,
             max_retries: int = DEFAULT_MAX_RETRIES,
             deadline: float | None = None,
+            proxy: str | None = None,
+            state_dir: str | PathLike[str] | None = None,
             http_client: httpx.Client | None = None,
         ) -> None: ...
 
@@ -111,11 +137,19 @@ class Client(_Settings):
         """Yield what a feed emits, doing its steps."""
         return self._running.stream(feed)
 
-    def request(self, method: str, path: str, *, params: "Any" = None, json: "Any" = None) -> "Response":
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: "Any" = None,
+        json: "Any" = None,
+        headers: "Mapping[str, str] | None" = None,
+    ) -> "Response":
         """Return the answer of a call that has no method here; `path` goes without /v1."""
         from preftune.client.tables import raw_request  # noqa: PLC0415
 
-        return self.run(raw_request(method, path, params=params, json=json))
+        return self.run(raw_request(method, path, params=params, json=json, headers=headers))
 
     def close(self) -> None:
         """Close the connections."""
@@ -133,7 +167,9 @@ class Client(_Settings):
         if self._driver is None:
             from preftune.client.drivers import Blocking  # noqa: PLC0415
 
-            self._driver = Blocking(self._connection, http_client=self._http_client)
+            with _first:
+                known: Blocking | None = self._driver
+                self._driver = known or Blocking(self._connection, http_client=self._http_client)
         return self._driver  # type: ignore[no-any-return]
 
 
@@ -153,6 +189,8 @@ class AsyncClient(_Settings):
             timeout: float = DEFAULT_TIMEOUT,
             max_retries: int = DEFAULT_MAX_RETRIES,
             deadline: float | None = None,
+            proxy: str | None = None,
+            state_dir: str | PathLike[str] | None = None,
             http_client: httpx.AsyncClient | None = None,
         ) -> None: ...
 
@@ -179,11 +217,19 @@ class AsyncClient(_Settings):
         """Yield what a feed emits, doing its steps."""
         return self._running.stream(feed)
 
-    async def request(self, method: str, path: str, *, params: "Any" = None, json: "Any" = None) -> "Response":
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: "Any" = None,
+        json: "Any" = None,
+        headers: "Mapping[str, str] | None" = None,
+    ) -> "Response":
         """Return the answer of a call that has no method here; `path` goes without /v1."""
         from preftune.client.tables import raw_request  # noqa: PLC0415
 
-        return await self.run(raw_request(method, path, params=params, json=json))
+        return await self.run(raw_request(method, path, params=params, json=json, headers=headers))
 
     async def close(self) -> None:
         """Close the connections of the running loop."""
@@ -201,5 +247,7 @@ class AsyncClient(_Settings):
         if self._driver is None:
             from preftune.client.drivers import Awaiting  # noqa: PLC0415
 
-            self._driver = Awaiting(self._connection, http_client=self._http_client)
+            with _first:
+                known: Awaiting | None = self._driver
+                self._driver = known or Awaiting(self._connection, http_client=self._http_client)
         return self._driver  # type: ignore[no-any-return]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DEFAULT_BASE_URL = "https://api.together.ai"
 DEFAULT_TIMEOUT = 60.0  # seconds of one attempt
 DEFAULT_MAX_RETRIES = 2
+_STATE_DIR = "PREFTUNE_STATE_DIR"
 _KEYS = ("PREFTUNE_API_KEY", "TOGETHER_API_KEY")
 _URLS = ("PREFTUNE_BASE_URL", "TOGETHER_BASE_URL")
 
@@ -31,6 +32,8 @@ class Connection:
         "extra_headers",
         "extra_query",
         "max_retries",
+        "proxy",
+        "state_dir",
         "timeout",
     )
 
@@ -42,22 +45,27 @@ class Connection:
         timeout: float = DEFAULT_TIMEOUT,
         max_retries: int = DEFAULT_MAX_RETRIES,
         deadline: "float | None" = None,
+        proxy: "str | Secret | None" = None,
+        state_dir: "str | os.PathLike[str] | None" = None,
         extra_headers: "Mapping[str, str] | None" = None,
         extra_query: "Mapping[str, Any] | None" = None,
         extra_body: "Mapping[str, Any] | None" = None,
     ) -> None:
         self.api_key = _key(api_key)
+        self.proxy = Secret(proxy) if isinstance(proxy, str) else proxy  # its address may hold a password
+        given = os.environ.get(_STATE_DIR) if state_dir is None else os.fspath(state_dir)
+        self.state_dir = os.path.abspath(given) if given else given  # noqa: PTH100 - pathlib is slow to import
         self.base_url = _origin(base_url or _from_environment(_URLS) or DEFAULT_BASE_URL)
         self.timeout, self.deadline = timeout, deadline
         self.max_retries = max_retries
-        self.extra_headers = dict(extra_headers or {})
+        self.extra_headers = _headers(extra_headers or {})
         self.extra_query = dict(extra_query or {})
         self.extra_body = dict(extra_body or {})
-        if max_retries < 0:
-            raise ConfigError(f"max_retries: expected 0 or more, found {max_retries}; 0 turns retrying off")
-        if timeout <= 0 or (deadline is not None and deadline <= 0):
+        if not _is_count(max_retries):
+            raise ConfigError(f"max_retries: expected 0 or more, found {max_retries!r}; 0 turns retrying off")
+        if not _are_seconds(timeout) or not (deadline is None or _are_seconds(deadline)):
             raise ConfigError(
-                f"timeout and deadline: expected seconds above 0, found {timeout:g} and {deadline}; leave them out"
+                f"timeout and deadline: expected seconds above 0, found {timeout!r} and {deadline!r}; leave them out"
             )
 
     def replaced(self, options: "Mapping[str, Any]") -> "Connection":
@@ -83,8 +91,29 @@ def _key(given: "str | None") -> Secret:
     return Secret(key)
 
 
+def _headers(given: "Mapping[str, str]") -> "dict[str, str]":
+    """Return headers that can be sent; one that cannot would be quoted by whoever tries, and may be a key."""
+    for name, value in given.items():
+        if not value.isascii() or not value.isprintable():
+            raise ConfigError(
+                f"extra_headers: expected printable ASCII in {name!r}, found something else; look for a line break"
+            )
+    return dict(given)
+
+
+def _is_count(given: object) -> bool:
+    return isinstance(given, int) and given >= 0
+
+
+def _are_seconds(given: object) -> bool:
+    """Tell whether a value is a number above 0, endless included; NaN is none."""
+    return isinstance(given, int | float) and given > 0
+
+
 def _origin(url: str) -> str:
     """Return the URL without a trailing slash and without /v1: both forms are in use."""
+    if "@" in url.removeprefix("http://").removeprefix("https://").partition("/")[0]:
+        raise ConfigError("base_url: expected no user name and password in it, found both; the key alone lets in")
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"base_url: expected http:// or https://, found {url!r}; for example {DEFAULT_BASE_URL}")
     return url.rstrip("/").removesuffix("/v1")

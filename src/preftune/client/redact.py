@@ -6,15 +6,16 @@ import logging
 import re
 
 _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
-_QUERY = re.compile(r"(https?://[^\s?'\"]*)\?[^\s'\"]*")
+_HEADER = re.compile(r"""\(b(['"])([\w-]+)\1, b(?:'[^']*'|"[^"]*")\)""")  # of an answer, which may echo the key
+_QUERY = re.compile(r"\?[^\s'\"]+")  # also of an address without a host, as a Location may be
 
 
 class WithoutQueries(logging.Filter):
-    """Cuts the query off every address in a record."""
+    """Cuts the query off every address in a record, and the value off every header."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Change the record, and let it pass."""
-        record.msg, record.args = _QUERY.sub(r"\1?…", record.getMessage()), ()
+        record.msg, record.args = _HEADER.sub(r"(\2, …)", _QUERY.sub("?…", record.getMessage())), ()
         return True
 
 

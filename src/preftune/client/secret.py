@@ -16,5 +16,8 @@ class Secret:
     def __repr__(self) -> str:
         return "Secret('…')"
 
+    def __reduce__(self) -> str:
+        raise TypeError("a key is not pickled; make another client where it is needed")
+
     def __bool__(self) -> bool:
         return bool(self._text)

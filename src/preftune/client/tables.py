@@ -7,13 +7,15 @@ returns a File, `Files[Awaiting].retrieve` a coroutine of one; for type checkers
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from functools import cache
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from preftune.api import creation, files, fine_tuning, watching
+from preftune.api import creation, files, fine_tuning, history, pricing, watching
 from preftune.api.steps import Feed, Flow, Request, Response
-from preftune.client import transfer
+from preftune.client import downloading, uploading
 from preftune.client.drivers import Awaiting, Blocking
+from preftune.errors import ConfigError
 
 D = TypeVar("D", Blocking, Awaiting)
 P = ParamSpec("P")
@@ -92,22 +94,28 @@ def _named_like(flow: Callable[..., Any], function: Callable[..., Any], name: st
     def method(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
-    signature = inspect.signature(flow)
-    kind, _, item = str(signature.return_annotation).removesuffix("]").replace("builtins.", "").partition("[")
     shown: Any = function if function is not flow else method
     shown.__name__ = shown.__qualname__ = name
     shown.__doc__ = flow.__doc__
-    shown.__signature__ = signature.replace(return_annotation=f"Iterator[{item}]" if kind == "Feed" else item)
+    shown.__signature__ = _shown_signature(flow)
     return shown  # type: ignore[no-any-return]
+
+
+@cache
+def _shown_signature(flow: Callable[..., Any]) -> inspect.Signature:
+    signature = inspect.signature(flow)
+    kind, _, item = str(signature.return_annotation).removesuffix("]").replace("builtins.", "").partition("[")
+    return signature.replace(return_annotation=f"Iterator[{item}]" if kind == "Feed" else item)
 
 
 class Files(Resource[D]):
     """Uploaded files."""
 
-    upload = Endpoint(transfer.upload)
+    upload = Endpoint(uploading.upload)
     list = Endpoint(files.list)
     retrieve = Endpoint(files.retrieve)
     content = Endpoint(files.content)
+    download = Endpoint(downloading.download_file)
     delete = Endpoint(files.delete)
     wait = Endpoint(files.wait)
 
@@ -116,7 +124,8 @@ class FineTuning(Resource[D]):
     """Training jobs."""
 
     create = Endpoint(creation.create)
-    list = Endpoint(fine_tuning.list)
+    list = Endpoint(history.list)
+    last = Endpoint(history.last)
     retrieve = Endpoint(fine_tuning.retrieve)
     cancel = Endpoint(fine_tuning.cancel)
     delete = Endpoint(fine_tuning.delete)
@@ -125,14 +134,19 @@ class FineTuning(Resource[D]):
     list_metrics = Endpoint(fine_tuning.list_metrics)
     stream_metrics = Stream(watching.stream_metrics)
     stream_events = Stream(watching.stream_events)
+    follow = Stream(watching.follow)
     wait = Endpoint(watching.wait)
-    download = Endpoint(transfer.download)
-    estimate_price = Endpoint(fine_tuning.estimate_price)
+    download = Endpoint(downloading.download)
+    estimate_price = Endpoint(pricing.estimate_price)
     model_limits = Endpoint(fine_tuning.model_limits)
     supported_models = Endpoint(fine_tuning.supported_models)
 
 
-def raw_request(method: str, path: str, *, params: Any = None, json: Any = None) -> Flow[Response]:
+def raw_request(
+    method: str, path: str, *, params: Any = None, json: Any = None, headers: Mapping[str, str] | None = None
+) -> Flow[Response]:
     """Make one request of the API and return its answer."""
-    response: Response = yield Request(method, path, params=params, json=json)
+    if ("?" in path and params) or path.startswith(("http://", "https://")):
+        raise ConfigError(f"path: expected one of the API, as '/fine-tunes', found {path!r}; give its query as params=")
+    response: Response = yield Request(method, path, params=params, json=json, headers=headers or {})
     return response

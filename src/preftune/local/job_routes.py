@@ -41,7 +41,8 @@ class JobRoutes:
             files["eval"] = self._named_file(body, "validation_file")
         for split, record in files.items():
             if record["status"] != "COMPLETED":
-                reason = "file_invalid" if record["status"] == "INVALID_FORMAT" else "file_not_validated"
+                unfit = record["status"] in ("INVALID_FORMAT", "FAILED")
+                reason = "file_invalid" if unfit else "file_not_validated"
                 return JSONResponse({"estimation_available": False, "unavailable_reason": f"{split}_{reason}"})
         held_out = files["eval"]["bytes"] if "eval" in files else 0  # a byte is a token here
         answer = {

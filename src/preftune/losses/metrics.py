@@ -1,13 +1,7 @@
-"""The metrics of a preference batch, and the one table of their names on the wire.
-
-A row on the wire is flat, text to number: `<split>/<key>`, with `train/global_step` and `train/epoch` in rows of both
-splits. The names of per-side rewards and per-side log-probabilities are not public (docs/wire.md): each entry lists
-the names that are understood, the first of them is the one written.
-"""
+"""The metrics of a preference batch, by field name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from preftune.losses._arrays import Array, namespace, needed_arrays, number
@@ -15,21 +9,6 @@ from preftune.losses.kl import k2
 
 if TYPE_CHECKING:
     from preftune.losses.preference import PreferenceLoss
-
-KEYS: Mapping[str, tuple[str, ...]] = {
-    "loss": ("loss",),
-    "learning_rate": ("learning_rate",),
-    "grad_norm": ("grad_norm",),
-    "accuracy": ("reward/accuracy", "rewards/accuracies"),
-    "rewards_chosen": ("reward/chosen", "rewards/chosen"),
-    "rewards_rejected": ("reward/rejected", "rewards/rejected"),
-    "margin": ("reward/margin", "rewards/margins"),
-    "kl_chosen": ("approx. KL/chosen", "kl/chosen"),
-    "kl_rejected": ("approx. KL/rejected", "kl/rejected"),
-    "logps_chosen": ("logps/chosen",),
-    "logps_rejected": ("logps/rejected",),
-}
-STEP, EPOCH, TIMESTAMP = "train/global_step", "train/epoch", "timestamp"
 
 
 def preference_metrics(
@@ -59,12 +38,6 @@ def preference_metrics(
         "logps_chosen": _mean(chosen),
         "logps_rejected": _mean(rejected),
     }
-
-
-def wire_row(split: str, *, step: int, epoch: float, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the row as the wire writes it: `split` is "train" or "eval", `metrics` goes by field name."""
-    row: dict[str, float] = {STEP: step, EPOCH: epoch}
-    return row | {f"{split}/{KEYS[name][0]}": value for name, value in metrics.items()}
 
 
 def _mean(array: Array) -> float:

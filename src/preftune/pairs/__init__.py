@@ -4,6 +4,8 @@ The names are bound on first use: a process that scans a part of a file imports 
 the name of a public function, for importing the module would hide the function.
 """
 
+from preftune.lazy import lazily
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from preftune.pairs.advice import Advice as Advice
@@ -51,15 +53,4 @@ _HOMES = {
 __all__ = [*_HOMES]
 
 if not TYPE_CHECKING:  # pragma: no branch - a checker that saw this would let every misspelt name pass
-
-    def __getattr__(name):  # noqa: ANN001, ANN202 - hidden from type checkers
-        from importlib import import_module  # noqa: PLC0415 - first use only
-
-        if name not in _HOMES:
-            raise AttributeError(f"module 'preftune.pairs' has no attribute {name!r}")
-        value = getattr(import_module(f"preftune.pairs.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-
-    def __dir__():  # noqa: ANN202
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazily(__name__, globals(), _HOMES)

@@ -86,7 +86,7 @@ def run_demo(data: Path | None = None, *, out: Path, on_row: Callable[[str, Metr
         else:
             pairs_file, report = _checked(data, scratch)
             train, held_out = _held_out(pairs_file, scratch)
-        with LocalServer() as server, Client(base_url=server.url, api_key=server.api_key) as client:
+        with LocalServer() as server, Client(base_url=server.url, api_key=server.api_key, state_dir="") as client:
             done = sft_then_dpo(
                 client, train, model=MODEL, sft=SFT_FIELDS, dpo=DPO_FIELDS, validation=held_out, on_row=take
             )

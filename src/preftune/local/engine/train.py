@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from preftune.local.engine.adam import Adam, rate_factor
 from preftune.local.engine.objectives import Objective, in_turn
 from preftune.local.engine.parameters import Gradients, Parameters, Weights, copied
-from preftune.losses.metrics import wire_row
+from preftune.losses.rows import wire_row
 
 
 @dataclass(frozen=True)
