@@ -17,7 +17,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 _log = logging.getLogger("preftune")
 _lock = threading.Lock()  # a job is claimed once, by whichever client of this process
@@ -63,14 +66,11 @@ class Ledger:
     def hold(self, key: str) -> Callable[[], None] | None:
         """Hold an idempotency key against all calls of this machine; return what lets it go, or None if it is held."""
         name = hashlib.sha256(f"{self._base_url} {key}".encode()).hexdigest()[:32]
-        if self.path is not None and self._is_writable(self.path.parent / "keys"):
-            from filelock import FileLock, Timeout  # noqa: PLC0415 - most calls have no key
-
-            lock = FileLock(self.path.parent / "keys" / f"{name}.lock", blocking=False, thread_local=False)
-            try:
-                lock.acquire()
-            except Timeout:
-                return None
+        try:
+            lock = self._locked(f"keys/{name}.lock", blocking=False)
+        except TimeoutError:
+            return None
+        if lock is not None:
             return lock.release
         with _lock:
             if name in self._held:
@@ -110,22 +110,29 @@ class Ledger:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep other processes from reading and writing in between."""
-        if self.path is None or not self._is_writable(self.path.parent):
-            yield
-            return
-        from filelock import FileLock  # noqa: PLC0415 - only where a job is claimed
-
-        with FileLock(self.path.with_suffix(".lock")):
-            yield
-
-    def _is_writable(self, folder: Path) -> bool:
-        """Tell whether files can be made in a folder, which is made if it is missing."""
+        lock = self._locked("jobs.lock", blocking=True)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            yield
+        finally:
+            if lock is not None:
+                lock.release()
+
+    def _locked(self, name: str, *, blocking: bool) -> BaseFileLock | None:
+        """Return a lock against all processes, taken; none where no file can be made. Raises TimeoutError if held."""
+        if self.path is None:
+            return None
+        from filelock import FileLock, Timeout  # noqa: PLC0415 - most calls take no lock
+
+        place = self.path.parent / name
+        try:
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = FileLock(place, blocking=blocking, thread_local=False)  # taken in a thread, let go outside
+            return lock.acquire().lock if os.access(place.parent, os.W_OK) else None
+        except Timeout:
+            raise
         except OSError as error:
             self._tell(error)
-            return False
-        return os.access(folder, os.W_OK)
+            return None
 
     def _tell(self, error: OSError) -> None:
         if not self._is_told:
