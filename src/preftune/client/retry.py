@@ -10,6 +10,7 @@ import tenacity
 
 from preftune.api.steps import Request
 from preftune.api.transient import is_transient, pause
+from preftune.client.exchange import bare
 
 _log = logging.getLogger("preftune")
 
@@ -35,7 +36,7 @@ def policy(
         "stop": stop,
         "before_sleep": lambda state: _log.debug(
             "%s %s: attempt %d failed (%s), again in %.2f s",
-            request.method, request.path.partition("?")[0], state.attempt_number,
+            request.method, bare(request.path), state.attempt_number,
             type(_error(state)).__name__, state.upcoming_sleep,
         ),
         "reraise": True,

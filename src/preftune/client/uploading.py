@@ -22,6 +22,7 @@ from preftune.api.files import retrieve
 from preftune.api.models import File
 from preftune.api.reading import path_id, read, read_items, read_object
 from preftune.api.steps import All, Call, Flow, Part, Request, Response, Token
+from preftune.client.exchange import bare
 from preftune.errors import APIError, APIResponseValidationError, ConfigError, ConflictError, DataError, IntegrityError
 
 UploadForm: TypeAlias = Literal["presigned", "multipart", "direct"]
@@ -306,7 +307,7 @@ def _places(opened: Response, count: int) -> list[_Place]:
 def _tag(answer: Response) -> str:
     tag = answer.headers.get("etag", "").strip('"')
     if not tag:
-        raise _misled("PUT", answer.request.path.partition("?")[0], "expected an ETag for the part, found none")
+        raise _misled("PUT", bare(answer.request.path), "expected an ETag for the part, found none")
     return tag
 
 
@@ -347,7 +348,7 @@ def _next_hop(location: str, answer: Response) -> str:
     stated = answer.headers.get("location", "")
     hop = urljoin(location, stated)
     if not stated or not hop.startswith("https://" if location.startswith("https://") else ("http://", "https://")):
-        where = location.partition("?")[0]
+        where = bare(location)
         raise APIResponseValidationError(
             f"PUT {where}: {answer.status}, expected a Location to go on to, found {stated.partition('?')[0]!r}; "
             "upload again",
