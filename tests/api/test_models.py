@@ -11,12 +11,14 @@ from preftune.api.models import (
     FineTuneJob,
     MetricRow,
     ModelLimits,
+    Preview,
+    PreviewRow,
     PriceEstimate,
     Progress,
     metric_rows,
 )
 
-MODELS = [File, Event, FineTuneJob, Checkpoint, ModelLimits, PriceEstimate, Progress]
+MODELS = [File, Event, FineTuneJob, Checkpoint, ModelLimits, PriceEstimate, Progress, Preview, PreviewRow]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -235,3 +237,12 @@ def test_a_price_is_pending_while_a_file_is_being_read(reason, pending):
 
 def test_a_price_that_nothing_is_said_about_is_not_pending():
     assert not PriceEstimate.model_validate({}).is_pending
+
+
+def test_a_preview_is_printed_by_its_words_and_not_by_its_numbers():
+    row = {"input_ids": [83, 97], "labels": [-100, 97], "tokens": ["S", "a"], "trained_spans": [[1, 2]]}
+    (seen,) = Preview.model_validate({"rows": [row]}).rows
+    assert (seen.input_ids, seen.labels, seen.trained_spans) == ([83, 97], [-100, 97], [(1, 2)])
+    assert "tokens=['S', 'a']" in repr(seen)
+    assert "83" not in repr(seen)
+    assert "-100" not in repr(seen)

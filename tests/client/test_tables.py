@@ -35,6 +35,7 @@ FLOWS = {
     "fine_tuning.estimate_price": pricing.estimate_price,
     "fine_tuning.model_limits": fine_tuning.model_limits,
     "fine_tuning.supported_models": fine_tuning.supported_models,
+    "fine_tuning.preview": fine_tuning.preview,
 }
 STREAMS = {"fine_tuning.stream_metrics", "fine_tuning.stream_events", "fine_tuning.follow"}
 RESOURCES = {"files": Files, "fine_tuning": FineTuning}
@@ -87,6 +88,13 @@ def test_both_clients_show_one_signature(name):
     [
         ("files.list", "() -> 'list[File]'"),
         ("files.content", "(file: 'FileOrId') -> 'bytes'"),
+        (
+            "fine_tuning.preview",
+            (
+                "(file: 'FileOrId', *, model: 'str', rows: 'int' = 5, "
+                "train_on_inputs: \"bool | Literal['auto']\" = 'auto') -> 'Preview'"
+            ),
+        ),
         ("fine_tuning.retrieve", "(job: 'JobOrId') -> 'FineTuneJob'"),
         (
             "fine_tuning.stream_metrics",
@@ -151,7 +159,7 @@ def test_on_its_class_a_method_is_a_function_that_gives_the_flow(name):
     assert inspect.isfunction(shown)
     create_autospec(shown)
     arguments = [] if endpoint in WITHOUT_ARGUMENTS else ["x"]
-    options = {"to": "x"} if endpoint == "download" else {}
+    options = {"download": {"to": "x"}, "preview": {"model": "m"}}.get(endpoint, {})
     assert inspect.isgenerator(shown(*arguments, **options))
 
 

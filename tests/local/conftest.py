@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 
 from preftune.local import runner
 from preftune.local.app import make_app
+from preftune.local.options import Options
 from preftune.local.store import Store
 
 Row = dict[str, Any]
@@ -23,9 +24,10 @@ KEY = "local-test"
 class Local:
     """The routes over a store, called in-process; jobs run on the calling thread."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, **options: Any) -> None:
         self.store, self.woken = store, 0
-        self.app = make_app(store, api_key=KEY, wake=self._wake)
+        self.options = Options(api_key=KEY, **options)
+        self.app = make_app(store, self.options, wake=self._wake)
 
     def _wake(self) -> None:
         self.woken += 1

@@ -1,15 +1,14 @@
 import pytest
 
-from preftune.api.config import JobConfig
-from preftune.api.fine_tuning import split_checkpoint
-from preftune.local.admission import Refused, admit, parent, wire_config
+from preftune.api.config import JobConfig, split_checkpoint
+from preftune.local.admission import Refused, admit, check_method, output_name, parent, wire_config
 
 
 @pytest.fixture
 def body(store):
     for name in ("file-1", "file-2"):
         record = {"id": name, "created_at": 1, "filename": "f", "purpose": "fine-tune", "file_type": "jsonl"}
-        store.add_file(record | {"checksum": name, "token": "t"})
+        store.add_file(record | {"checksum": name})
         store.set_file(name, status="COMPLETED", report={"valid": True})
     return {"model": "acme/tiny", "training_file": "file-1"}
 
@@ -238,3 +237,49 @@ def test_vision_is_nothing_that_the_engine_has(local):
     file_id = local.upload([{"text": "a"}])
     fields = {"model": "m", "training_file": file_id, "multimodal_params": {"train_vision": True}}
     assert local.call("POST", "/v1/fine-tunes", json=fields).json()["error"]["param"] == "multimodal_params"
+
+
+# what only a price asks about
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"training_method": None, "training_type": {}},
+        {"training_method": {"method": "sft", "train_on_inputs": True}, "training_type": {"type": "Full"}},
+        {"training_method": {"method": "dpo", "dpo_beta": 0, "rpo_alpha": 0.0, "simpo_gamma": 0}},
+        {"training_method": {"method": "dpo", "dpo_beta": 0.3}, "training_type": {"type": "Lora", "lora_r": 4}},
+        {"n_epochs": -5, "model": "", "training_file": "file-9"},
+    ],
+)
+def test_a_method_that_a_job_may_have_can_be_priced_and_zero_is_the_default(body):
+    check_method(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"training_method": "dpo "}, "training_method"),
+        ({"training_method": {"method": "kto"}}, "training_method"),
+        ({"training_method": {"method": "dpo", "dpo_beta": -1}}, "training_method.dpo_beta"),
+        ({"training_type": {"type": "Lora", "lora_r": 0}}, "training_type.lora_r"),
+        ({"training_type": {"type": "Half"}}, "training_type"),
+    ],
+)
+def test_a_method_that_no_job_may_have_has_no_price(body, param):
+    with pytest.raises(Refused) as caught:
+        check_method(body)
+    assert (caught.value.status, caught.value.param) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("model", "suffix", "expected"),
+    [
+        ("acme/tiny", None, "local/tiny-01234567"),
+        ("acme/tiny", "mine", "local/tiny-mine-01234567"),
+        ("tiny", "", "local/tiny-01234567"),
+    ],
+)
+def test_a_tuned_model_is_called_after_its_model_its_suffix_and_its_job(model, suffix, expected):
+    assert output_name(model, suffix, "ft-01234567-89ab") == expected

@@ -1,6 +1,7 @@
 import pytest
+from pydantic import TypeAdapter
 
-from preftune.local import limits
+from preftune.local import limits, wire
 
 
 def test_limits_say_what_every_model_can_be_asked_for():
@@ -24,6 +25,7 @@ def test_limits_say_what_every_model_can_be_asked_for():
         "lora_training": batch | {"max_rank": 64, "default_rank": 16, "target_modules": ["all-linear"]},
         "full_training": batch,
     }
+    assert TypeAdapter(wire.Limits).validate_python(limits.limits("any/name")) == limits.limits("any/name")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
+import contextlib
 import fcntl
 import io
+import itertools
 import json
 import math
 import os
@@ -7,13 +9,15 @@ import runpy
 import sys
 import tarfile
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import zstandard
 from safetensors.numpy import load as load_tensors
 
-from preftune.local import runner
+from preftune.local import runner, tokenized
+from preftune.local.clock import PENDING, QUEUED, UPLOADING, Clock
 from preftune.local.engine.checkpoint import load_weights
 from preftune.local.engine.model import base_weights
 
@@ -63,8 +67,9 @@ def test_a_preference_job_tells_its_story_in_order(local, pairs):
         ("job_pending", 0), ("job_start", 0), ("model_downloading", 0), ("model_download_complete", 0), ("warning", 0),
         ("training_data_downloading", 0), ("training_data_download_complete", 0),
         ("validation_data_downloading", 0), ("validation_data_download_complete", 0),
-        ("training_start", 0), ("checkpoint_save", 2), ("epoch_complete", 3), ("checkpoint_save", 4),
-        ("epoch_complete", 6), ("checkpoint_save", 6),
+        ("tokenized_dataset_upload_complete", 0), ("training_start", 0),
+        ("checkpoint_save", 2), ("epoch_complete", 3), ("checkpoint_save", 4), ("epoch_complete", 6),
+        ("checkpoint_save", 6),
         ("training_complete", 0), ("model_uploading", 0), ("model_upload_complete", 0), ("job_complete", 0),
     ]  # fmt: skip
     assert {name: job[name] for name in ("total_steps", "steps_completed", "evals_completed", "epochs_completed")} == {
@@ -230,13 +235,9 @@ def test_a_pairs_weight_multiplies_its_loss(local, pairs):
 
 
 def test_early_stopping_ends_completed_with_the_best_step(local, store, pairs):
-    flipped = [
-        row | {"preferred_output": row["non_preferred_output"], "non_preferred_output": row["preferred_output"]}
-        for row in pairs(4)
-    ]
     job = local.train(
-        training_file=local.upload(pairs(4)), validation_file=local.upload(flipped), training_method=DPO, n_epochs=8,
-        n_evals=4, n_checkpoints=2, early_stopping_enabled=True, learning_rate=0.01,
+        training_file=local.upload(pairs(4)), validation_file=local.upload(flipped(pairs(4))), training_method=DPO,
+        n_epochs=8, n_evals=4, n_checkpoints=2, early_stopping_enabled=True, learning_rate=0.01,
     )  # fmt: skip
     losses = [row["eval/loss"] for row in local.rows(job) if "eval/loss" in row]
     assert (job["status"], job["total_steps"], job["steps_completed"], job["epochs_completed"]) == (
@@ -311,8 +312,6 @@ def test_the_adapter_of_a_job_is_of_the_rank_that_was_asked_for_and_makes_its_mo
     assert json.loads(files["adapter_config.json"]) == {
         "engine": "preftune embedded byte model",
         "base_model_name_or_path": "acme/tiny",
-        "continues": None,
-        "job": job["id"],
         "step": 2,
         "peft_type": "LORA",
         "r": rank,
@@ -336,8 +335,7 @@ def test_a_job_for_the_whole_model_trains_every_array_of_it(local, store, pairs)
     final, base = load_weights(store.checkpoint_path(job["id"], 2)), base_weights()
     assert [name for name in (*MATRICES, *BIASES) if np.array_equal(final[name], base[name])] == []
     assert json.loads(unpacked(local, job)["config.json"]) == {
-        "engine": "preftune embedded byte model", "base_model_name_or_path": "acme/tiny", "continues": None,
-        "job": job["id"], "step": 2,
+        "engine": "preftune embedded byte model", "base_model_name_or_path": "acme/tiny", "step": 2,
     }  # fmt: skip
 
 
@@ -367,7 +365,7 @@ def test_a_continued_adapter_begins_anew_on_the_parents_merged_model(local, stor
         model="", from_checkpoint=parent["id"], training_file=local.upload(chats(3)), n_epochs=2, lora_r=4
     )
     files = unpacked(local, child, checkpoint="adapter")
-    assert json.loads(files["adapter_config.json"])["continues"] == parent["id"]
+    assert json.loads(files["adapter_config.json"])["r"] == 4
     stored = load_tensors(files["adapter_model.safetensors"])
     before, after = (load_weights(store.checkpoint_path(job["id"], 2)) for job in (parent, child))
     for name in MATRICES:
@@ -514,7 +512,7 @@ def test_a_job_waits_for_its_file_to_be_read(local, store, chats, monkeypatch):
 
     monkeypatch.setattr(store, "file", file)
     runner.run_next(store)
-    assert (store.status(job_id), seen) == ("completed", [file_id] * 3)
+    assert (store.status(job_id), seen[:3]) == ("completed", [file_id] * 3)
 
 
 def test_a_job_that_waits_for_its_file_can_be_cancelled(local, store, chats, monkeypatch):
@@ -575,7 +573,7 @@ def test_a_job_whose_cancelling_a_dead_worker_left_is_ended(local, store, chats)
 
 
 def test_a_job_that_fails_while_it_is_being_cancelled_is_cancelled(local, store, chats, monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         store.move_job(job_id, expected=("running",), to="cancel_requested")
         raise RuntimeError("out of luck")
 
@@ -598,7 +596,7 @@ def test_a_job_deleted_while_it_runs_leaves_nothing_and_the_next_one_runs(local,
 
 
 def test_a_failing_engine_is_the_jobs_error_and_not_the_workers(local, store, chats, monkeypatch, caplog):
-    def broken(*_):
+    def broken(*_, **__):
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(runner, "train", broken)
@@ -702,6 +700,467 @@ def test_a_job_deleted_under_the_worker_is_no_failure_to_tell(local, store, chat
     assert runner.run_next(store)
     assert (store.status(job_id), caplog.records) == (None, [])
     assert not store.checkpoint_path(job_id, 0).parent.exists()
+
+
+# going on where a dead worker was
+
+
+class _Died(BaseException):
+    """The worker's process is gone here."""
+
+
+@pytest.fixture
+def dies_before(store):
+    """Return a context in which the worker dies before the nth thing that it writes."""
+    writes = [(store, name) for name in ("add_checkpoint", "add_event", "add_job", "add_row", "end_job", "move_job")]
+    writes += [(runner, name) for name in ("save_state", "save_weights", "write_whole")]
+    writes += [(tokenized, "write_archive")]
+
+    @contextlib.contextmanager
+    def arrange(number):
+        count = itertools.count(1)
+
+        def dying(write):
+            def written(*values, **named):
+                if next(count) == number:
+                    raise _Died
+                return write(*values, **named)
+
+            return written
+
+        with pytest.MonkeyPatch.context() as patch:
+            for owner, name in writes:
+                patch.setattr(owner, name, dying(getattr(owner, name)))
+            yield
+
+    return arrange
+
+
+@pytest.fixture
+def dies_after(store, monkeypatch):
+    """Return a way to have the worker die, once, when it has written a checkpoint."""
+
+    def arrange(step, *, final=False):
+        write, deaths = store.add_checkpoint, []
+
+        def add_checkpoint(job_id, **kept):
+            write(job_id, **kept)
+            if (kept["step"], kept["final"], deaths) == (step, final, []):
+                deaths.append(job_id)
+                raise _Died
+
+        monkeypatch.setattr(store, "add_checkpoint", add_checkpoint)
+
+    return arrange
+
+
+@pytest.fixture
+def trained_steps(monkeypatch):
+    """Return the list of steps that the engine is asked for, as it is asked."""
+    steps, real = [], runner.train
+
+    def train(*given, **named):
+        for item in real(*given, **named):
+            if isinstance(item, runner.Row) and item.split == "train":
+                steps.append(item.step)
+            yield item
+
+    monkeypatch.setattr(runner, "train", train)
+    return steps
+
+
+def outcome(local, job):
+    """Return all that is left of a job, with neither its names nor the times."""
+
+    def named(text):
+        return text.replace(job["model_output_name"], "NAME").replace(job["id"], "ID")
+
+    own = {"id", "job_id", "created_at", "updated_at", "started_at", "events", "progress", "model_output_name"}
+    folder = local.store.checkpoint_path(job["id"], 0).parent
+    kept = local.get(f"/v1/fine-tunes/{job['id']}/checkpoints")["data"]
+    return {
+        "job": {name: named(str(value)) for name, value in job.items() if name not in own},
+        "rows": local.rows(job),
+        "events": [(one["type"], one["level"], one["step"], named(one["message"])) for one in job["events"]],
+        "checkpoints": [(one["step"], one["checkpoint_type"], named(one["path"])) for one in kept],
+        "files": {path.name: path.read_bytes() for path in sorted(folder.iterdir())},
+    }
+
+
+def run_to_its_end(local, job_id):
+    while local.store.unfinished():
+        runner.run_next(local.store)
+    return local.get(f"/v1/fine-tunes/{job_id}")
+
+
+def flipped(rows):
+    return [
+        row | {"preferred_output": row["non_preferred_output"], "non_preferred_output": row["preferred_output"]}
+        for row in rows
+    ]
+
+
+KINDS = {
+    "adapter": {},
+    "early stopping": {"early_stopping_enabled": True, "n_epochs": 8, "n_evals": 8, "n_checkpoints": 8},
+    "whole model": {"training_type": {"type": "Full"}},
+}
+
+
+@pytest.fixture
+def fields(local, pairs):
+    """Return the configuration of a job of six steps, or one that stops early at its third."""
+
+    def of(kind):
+        held_out = flipped(pairs(4)) if kind == "early stopping" else pairs(2)
+        sizes = {"n_epochs": 3, "n_evals": 3, "n_checkpoints": 3, "batch_size": 2} | KINDS[kind]
+        return {
+            "training_file": local.upload(pairs(4)), "validation_file": local.upload(held_out),
+            "training_method": DPO, "learning_rate": 0.01,
+        } | sizes  # fmt: skip
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "again"),
+    [
+        ("adapter", 2, [3, 4, 5, 6]),
+        ("adapter", 4, [5, 6]),
+        ("early stopping", 2, [3, 4, 5, 6]),
+        ("early stopping", 6, []),  # the checkpoint at which it halted
+        ("whole model", 2, [3, 4, 5, 6]),
+        ("whole model", 4, [5, 6]),
+    ],
+)
+def test_a_job_goes_on_from_the_last_checkpoint_of_a_dead_worker_as_if_nothing_had_been(
+    local, store, fields, dies_after, trained_steps, kind, step, again
+):
+    twin = local.train(**fields(kind))
+    assert trained_steps == [1, 2, 3, 4, 5, 6]
+    dies_after(step)
+    job_id = local.create(**fields(kind))["id"]
+    with pytest.raises(_Died):
+        runner.run_next(store)
+    assert store.checkpoint_path(job_id, step, ".state.safetensors").is_file()
+    trained_steps.clear()
+    job = run_to_its_end(local, job_id)
+    assert trained_steps == again
+    assert outcome(local, job) == outcome(local, twin)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_job_whose_worker_died_after_the_final_checkpoint_is_only_finished(
+    local, store, fields, dies_after, trained_steps, kind
+):
+    twin = local.train(**fields(kind))
+    dies_after(next(one["step"] for one in local.store.checkpoints(twin["id"]) if one["final"]), final=True)
+    job_id = local.create(**fields(kind))["id"]
+    with pytest.raises(_Died):
+        runner.run_next(store)
+    trained_steps.clear()
+    assert outcome(local, run_to_its_end(local, job_id)) == outcome(local, twin)
+    assert trained_steps == []
+
+
+@pytest.mark.slow
+def test_wherever_a_worker_dies_its_job_leaves_what_an_undisturbed_one_leaves(local, store, pairs, dies_before):
+    asked = {
+        "training_file": local.upload(pairs(2)), "validation_file": local.upload(pairs(1)), "training_method": DPO,
+        "n_epochs": 2, "n_evals": 1, "n_checkpoints": 2, "lora_r": 2,
+    }  # fmt: skip
+    expected = outcome(local, local.train(**asked))
+    differing = []
+    for number in itertools.count(1):
+        job_id = local.create(**asked)["id"]
+        died = True
+        with dies_before(number), contextlib.suppress(_Died):
+            runner.run_next(store)
+            died = False
+        found = outcome(local, run_to_its_end(local, job_id))
+        differing += [(number, what) for what in expected if found[what] != expected[what]]
+        if not died:
+            break
+    assert number > 30
+    assert differing == []
+
+
+def test_a_job_whose_state_is_gone_begins_again_and_ends_the_same(local, store, fields, dies_after, trained_steps):
+    twin = local.train(**fields("adapter"))
+    dies_after(2)
+    job_id = local.create(**fields("adapter"))["id"]
+    with pytest.raises(_Died):
+        runner.run_next(store)
+    store.checkpoint_path(job_id, 2, ".state.safetensors").unlink()
+    trained_steps.clear()
+    assert outcome(local, run_to_its_end(local, job_id)) == outcome(local, twin)
+    assert trained_steps == [1, 2, 3, 4, 5, 6]
+
+
+def states(store):
+    return sorted(path.name for path in store.folder.rglob("*.state.safetensors"))
+
+
+def test_only_the_last_state_of_a_job_is_kept_while_it_runs(local, store, fields, at_row):
+    seen = []
+    at_row(6, lambda _: seen.extend(states(store)))
+    local.train(**fields("adapter"))
+    assert (seen, states(store)) == (["4.state.safetensors"], [])
+
+
+@pytest.mark.parametrize(
+    ("way", "status"),
+    [
+        ("cancel", "cancelled"),
+        ("delete", None),
+        ("job-error at step 5", "error"),
+        ("user_error at step 5", "user_error"),
+    ],
+)
+def test_a_job_leaves_no_state_however_it_ends(local, store, fields, at_row, way, status):
+    if " at " in way:
+        local.options.faults.add(way)
+    else:
+        method, path = ("POST", "/cancel") if way == "cancel" else ("DELETE", "")
+        at_row(5, lambda job_id: local.call(method, f"/v1/fine-tunes/{job_id}{path}"))
+    job_id = local.create(**fields("adapter"))["id"]
+    assert runner.run_next(store)
+    assert (store.status(job_id), states(store)) == (status, [])
+
+
+@pytest.mark.parametrize(("way", "status"), [("cancelled", "cancelled"), ("died too often", "error")])
+def test_a_job_that_ends_without_running_again_leaves_no_state_either(local, store, fields, dies_after, way, status):
+    dies_after(2)
+    job_id = local.create(**fields("adapter"))["id"]
+    with pytest.raises(_Died):
+        runner.run_next(store)
+    if way == "cancelled":
+        local.call("POST", f"/v1/fine-tunes/{job_id}/cancel")
+    else:
+        for _ in range(3):
+            store.next_job()
+    assert runner.run_next(store)
+    assert (store.status(job_id), states(store)) == (status, [])
+
+
+def test_the_worker_removes_what_a_dead_one_was_writing(store, monkeypatch):
+    part, whole = (store.checkpoint_path("ft-1", 2, suffix) for suffix in (".safetensors.part", ".safetensors"))
+    part.parent.mkdir()
+    for path in (part, whole):
+        path.write_bytes(b"x")
+
+    def run_next(_):
+        raise _Ended
+
+    monkeypatch.setattr(runner, "_watch", lambda *_: None)
+    monkeypatch.setattr(runner, "run_next", run_next)
+    with pytest.raises(_Ended):
+        runner.main(str(store.folder))
+    assert list(part.parent.iterdir()) == [whole]
+
+
+# faults on command
+
+
+def test_a_job_error_on_command_comes_after_the_row_of_its_step(local, chats, caplog):
+    local.options.faults.add("job-error at step 2 once")
+    file_id = local.upload(chats(1))
+    job, after = (local.train(training_file=file_id, n_epochs=3) for _ in range(2))
+    assert (job["status"], local.steps(job, "train")) == ("error", [1, 2])
+    assert messages(job, "job_error") == ["The embedded engine failed: RuntimeError: a fault on command, at step 2"]
+    assert [record.getMessage() for record in caplog.records] == [f"job {job['id']} failed"]
+    assert after["status"] == "completed"
+
+
+def test_a_user_error_on_command_is_told_as_the_users(local, chats):
+    local.options.faults.add("user_error at step 3")
+    job = local.train(training_file=local.upload(chats(1)), n_epochs=3)
+    assert (job["status"], local.steps(job, "train")) == ("user_error", [1, 2, 3])
+    assert messages(job, "job_error") == ["A fault on command, at step 3."]
+
+
+def test_a_fault_behind_the_last_step_never_comes(local, chats):
+    local.options.faults.add("job-error at step 4")
+    assert local.train(training_file=local.upload(chats(1)), n_epochs=3)["status"] == "completed"
+
+
+def test_an_early_stop_on_command_ends_completed_at_its_step(local, chats):
+    local.options.faults.add("early-stop at step 2")
+    job = local.train(training_file=local.upload(chats(1)), n_epochs=4)
+    assert (job["status"], job["early_stopped"]) == ("completed", True)
+    assert (job["early_stopping_best_step"], job["early_stopping_best_metric"]) == (2, None)
+    assert (local.steps(job, "train"), messages(job, "early_stopped")) == (
+        [1, 2], ["Stopped early at step 2; the best step is 2."],
+    )  # fmt: skip
+    assert [one["step"] for one in local.get(f"/v1/fine-tunes/{job['id']}/checkpoints")["data"]] == [2, 2]
+
+
+def config_of(store, job_id):
+    return store.job(job_id)["config"]
+
+
+def test_a_refund_on_command_gives_the_work_to_a_new_job(local, store, chats):
+    local.options.faults.add("refund at step 2 once")
+    twin_fields = {"training_file": local.upload(chats(2)), "n_epochs": 3, "suffix": "mine", "random_seed": 7}
+    first = local.train(**twin_fields)
+    (second_id,) = (job["id"] for job in store.jobs() if job["id"] != first["id"])
+    assert (first["status"], local.steps(first, "train")) == ("error", [1, 2])
+    assert [(one["type"], one["level"], one["step"], one["message"]) for one in first["events"]][-2:] == [
+        ("refund", "info", 2, "The 2 steps that were run are not charged."),
+        ("job_restarted", "error", 0, f"A fault on command, at step 2: the job goes on as {second_id}."),
+    ]
+    assert (store.status(second_id), config_of(store, second_id)) == ("pending", config_of(store, first["id"]))
+    second, twin = run_to_its_end(local, second_id), local.train(**twin_fields)
+    assert second["status"] == "completed"
+    assert second["model_output_name"] == f"local/tiny-mine-{second_id[3:11]}"
+    assert outcome(local, second) == outcome(local, twin)
+
+
+def test_a_refund_makes_one_new_job_wherever_its_worker_dies(local, store, chats, dies_before):
+    file_id = local.upload(chats(1))
+    for number in itertools.count(1):
+        local.options.faults.clear()
+        local.options.faults.add("refund at step 1")
+        before = len(store.jobs())
+        first = local.create(training_file=file_id)["id"]
+        died = True
+        with dies_before(number), contextlib.suppress(_Died):
+            runner.run_next(store)
+            died = False
+        run_to_its_end(local, first)
+        ends = [job["status"] for job in store.jobs()][: len(store.jobs()) - before]
+        assert ends == ["completed", "error"], f"death before write {number}"
+        if not died:
+            break
+    assert number > 10
+
+
+def test_a_job_that_is_stuck_stays_queued_and_lets_others_pass_until_it_is_cancelled(local, store, chats):
+    local.options.faults.add("stuck-queued once")
+    file_id = local.upload(chats(1))
+    stuck = local.create(training_file=file_id)["id"]
+    assert local.train(training_file=file_id)["status"] == "completed"
+    assert (runner.run_next(store), store.status(stuck)) == (False, "queued")
+    assert local.call("POST", f"/v1/fine-tunes/{stuck}/cancel").json()["status"] == "cancel_requested"
+    assert (store.status(stuck), runner.run_next(store)) == ("cancelled", False)
+
+
+# the clock
+
+
+@pytest.fixture
+def clock(local, store):
+    """Return a clock that only tests turn."""
+    made = Clock(store)
+    made.start(0)
+    return made
+
+
+@pytest.fixture
+def while_storing(monkeypatch):
+    """Return a way to have something happen each time that the worker looks whether the model is stored."""
+
+    def arrange(action):
+        monkeypatch.setattr(runner, "time", SimpleNamespace(sleep=lambda _: action()))
+
+    return arrange
+
+
+def test_a_job_waits_and_is_stored_for_as_long_as_the_clock_says(local, store, chats, clock, while_storing):
+    job_id = local.create(training_file=local.upload(chats(1)))["id"]
+    seen = []
+
+    def look():
+        seen.append((clock.now(), store.status(job_id)))
+
+    def store_on():
+        look()
+        clock.turn(UPLOADING / 2)
+
+    while_storing(store_on)
+    for seconds in (0.0, PENDING - 1, 1.0, QUEUED - 1, 1.0):
+        clock.turn(seconds)
+        ran = runner.run_next(store)
+        look()
+    begun, half = PENDING + QUEUED, UPLOADING / 2
+    assert seen == [
+        (0.0, "pending"), (PENDING - 1, "pending"), (PENDING, "queued"), (begun - 1, "queued"),
+        (begun, "uploading"), (begun + half, "uploading"), (begun + UPLOADING, "completed"),
+    ]  # fmt: skip
+    assert ran
+
+
+def test_a_job_can_be_cancelled_while_its_model_is_stored(local, store, chats, clock, while_storing):
+    job_id = local.create(training_file=local.upload(chats(1)))["id"]
+    clock.turn(PENDING + QUEUED)
+    answers = []
+    while_storing(lambda: answers.append(local.call("POST", f"/v1/fine-tunes/{job_id}/cancel").json()["status"]))
+    assert runner.run_next(store)
+    job = local.get(f"/v1/fine-tunes/{job_id}")
+    assert (job["status"], answers, kinds(job)[-3:]) == (
+        "cancelled", ["cancel_requested"], ["model_uploading", "cancel_requested", "job_stopped"],
+    )  # fmt: skip
+
+
+def test_a_job_deleted_while_its_model_is_stored_leaves_nothing(local, store, chats, clock, while_storing):
+    job_id = local.create(training_file=local.upload(chats(1)))["id"]
+    clock.turn(PENDING + QUEUED)
+    while_storing(lambda: local.call("DELETE", f"/v1/fine-tunes/{job_id}"))
+    assert runner.run_next(store)
+    assert (store.jobs(), list((store.folder / "checkpoints").iterdir())) == ([], [])
+
+
+def test_a_worker_that_dies_while_the_model_is_stored_starts_no_second_wait(
+    local, store, chats, clock, while_storing, trained_steps
+):
+    job_id = local.create(training_file=local.upload(chats(1)))["id"]
+    clock.turn(PENDING + QUEUED)
+
+    def die():
+        raise _Died
+
+    while_storing(die)
+    with pytest.raises(_Died):
+        runner.run_next(store)
+    clock.turn(UPLOADING)
+    assert runner.run_next(store)
+    job = local.get(f"/v1/fine-tunes/{job_id}")
+    assert (job["status"], trained_steps) == ("completed", [1])
+    assert kinds(job)[-3:] == ["model_uploading", "model_upload_complete", "job_complete"]
+
+
+# the tokens
+
+
+def tokens(store, job):
+    with (
+        zstandard.open(store.tokenized_path(job["id"]), "rb") as packed,
+        tarfile.open(fileobj=packed, mode="r|") as tar,
+    ):
+        return {member.name: tar.extractfile(member).read().splitlines() for member in tar}
+
+
+def test_the_tokens_of_both_files_are_kept_with_a_job(local, store, pairs, fields):
+    job = local.train(**fields("adapter"))
+    assert {name: len(found) for name, found in tokens(store, job).items()} == {
+        "training.jsonl": 4,
+        "validation.jsonl": 2,
+    }
+    assert job["tokenized_dataset_path"] == f"local://{job['id']}/tokenized"
+
+
+def test_the_tokens_of_a_file_that_is_not_evaluated_on_are_left_out(local, store, chats):
+    training, held_out = local.upload(chats(2)), local.upload(chats(3))
+    job = local.train(training_file=training, validation_file=held_out)
+    assert {name: len(found) for name, found in tokens(store, job).items()} == {"training.jsonl": 2}
+
+
+def test_the_tokens_are_cut_and_marked_as_the_job_asks(local, store):
+    file_id = local.upload([{"prompt": "abcdefghijkl", "completion": "xyz"}])
+    asked = {"max_seq_length": 16, "training_method": {"method": "sft", "train_on_inputs": True}}
+    (row,) = tokens(store, local.train(training_file=file_id, **asked))["training.jsonl"]
+    whole = [1, ord("u"), 2, *b"abcdefghijkl", 256]
+    assert json.loads(row) == {"input_ids": whole, "labels": [-100] * 3 + whole[3:]}
 
 
 # the process

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import fcntl
 import json
 import logging
@@ -11,12 +12,14 @@ import sys
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 import uvicorn
 
 from preftune import Client, LocalServer
 from preftune.errors import LocalServerError
 from preftune.local import serve
+from preftune.local.clock import PENDING, QUEUED, UPLOADING
 
 LONG = {"n_epochs": 20, "batch_size": 1}  # over hundreds of steps, so that something can happen in between
 
@@ -98,7 +101,7 @@ def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path):
 
 def test_a_port_in_use_is_refused_and_leaves_no_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(serve.tempfile, "mkdtemp", lambda prefix: str(tmp_path / prefix))
-    with serve._listening(0) as taken:
+    with serve._listening("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(LocalServerError, match=f"port {port}: is taken; stop what listens there") as error:
             LocalServer(port=port)
@@ -127,7 +130,7 @@ def test_a_folder_of_another_version_is_refused(tmp_path):
     with sqlite3.connect(tmp_path / "preftune.db") as db:
         db.execute("PRAGMA user_version = 9")
     db.close()
-    with pytest.raises(LocalServerError, match="expected a data folder of version 1, found version 9") as error:
+    with pytest.raises(LocalServerError, match="expected a data folder of version 2, found version 9") as error:
         LocalServer(tmp_path)
     assert one_sentence(error)
 
@@ -163,7 +166,7 @@ def test_connections_do_not_wait_for_more_to_send():
             seen.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             writer.close()
 
-        listening = serve._listening(0)
+        listening = serve._listening("127.0.0.1", 0)
         async with await asyncio.start_server(met, sock=listening):
             reader, writer = await asyncio.open_connection(*listening.getsockname())
             await reader.read()
@@ -296,6 +299,216 @@ def test_a_fork_that_ends_leaves_the_server_to_its_parent():
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 
 
+def test_what_another_process_started_is_left_as_it_is():
+    done = []
+    with contextlib.ExitStack() as stack:
+        stack.callback(done.append, "undone")
+        serve._undone(stack, os.getpid() + 1)
+        assert done == []
+        serve._undone(stack, os.getpid())
+        assert done == ["undone"]
+
+
+# options
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ({"event_case": "Upper"}, "event_case: expected lower or upper, found 'Upper'"),
+        ({"faults": ["POST /fine-tunes 200"]}, "fault 'POST /fine-tunes 200': expected a status from 400 to 599, "),
+        ({"faults": ["stuck-queued", "explode"]}, "fault 'explode': expected a path that begins with / or *, "),
+        ({"host": "192.0.2.1"}, "192.0.2.1, port 0: cannot be used, "),  # of no machine
+        ({"speed": "fast"}, "speed: expected instant, real, or a factor of at least 0, found 'fast'"),
+        ({"speed": -1}, "speed: expected instant, real, or a factor of at least 0, found -1"),
+    ],
+)
+def test_an_unfit_option_is_refused_in_a_sentence_and_leaves_no_folder(tmp_path, monkeypatch, option, sentence):
+    monkeypatch.setattr(serve.tempfile, "mkdtemp", lambda prefix: str(tmp_path / prefix))
+    with pytest.raises(LocalServerError) as error:
+        LocalServer(**option)
+    assert str(error.value).startswith(sentence)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("host", ["a\0b", "\u2603" * 70], ids=["null", "long"])
+def test_a_host_that_is_no_name_is_refused_in_a_sentence(tmp_path, host):
+    with pytest.raises(LocalServerError, match="cannot be used"):
+        LocalServer(tmp_path, host=host)
+
+
+def test_a_taken_port_is_named_with_its_host(tmp_path):
+    with serve._listening("localhost", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(LocalServerError, match=rf"^localhost, port {port}: is taken; stop what"):
+            LocalServer(tmp_path, port, host="localhost")
+
+
+def has_ipv6():
+    try:
+        serve._listening("::1", 0).close()
+    except LocalServerError:
+        return False
+    return True
+
+
+IPV6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [
+        ("0.0.0.0", "127.0.0.1"),  # noqa: S104 - for a moment
+        pytest.param("::", "127.0.0.1", marks=IPV6),
+        pytest.param("::1", "[::1]", marks=IPV6),
+        ("localhost", "localhost"),
+    ],
+)
+def test_a_host_can_be_chosen_and_the_url_leads_to_it(host, named):
+    with LocalServer(host=host) as server, connected(server) as client:
+        assert (server.host, server.url) == (host, f"http://{named}:{server.port}")
+        assert client.files.list() == []
+
+
+@pytest.mark.slow
+def test_requests_are_remembered_in_the_order_of_their_answers():
+    with LocalServer() as server, connected(server) as client:
+        assert server.requests == []
+        client.files.list()
+        client.fine_tuning.list()
+        seen = server.requests
+        assert [(one.method, one.path, one.status) for one in seen] == [
+            ("GET", "/v1/files", 200),
+            ("GET", "/v1/fine-tunes", 200),
+        ]
+        assert [name for one in seen for name in one.headers if name == "authorization"] == []
+        seen.clear()
+        assert len(server.requests) == 2
+
+
+@pytest.mark.slow
+def test_faults_may_be_given_added_and_cleared_while_the_server_runs(pairs_file):
+    with LocalServer(faults=["GET /fine-tunes 500 once"]) as server, connected(server) as client:
+        added = server.faults.add("stuck-queued once")
+        assert [rule.text for rule in server.faults] == ["GET /fine-tunes 500 once", "stuck-queued once"]
+        assert client.fine_tuning.list() == []  # the second time
+        job = begin(client, pairs_file)
+        assert [rule.acted for rule in server.faults] == [1, 1]
+        server.faults.clear()
+        assert (list(server.faults), added.acted, server.unfinished) == ([], 1, 1)
+        client.fine_tuning.cancel(job)
+        assert server.unfinished == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("case", "first"), [("lower", "job_pending"), ("upper", "JOB_PENDING")])
+def test_event_types_come_in_the_case_that_was_asked_for(pairs_file, case, first):
+    with LocalServer(event_case=case, speed=0) as server, connected(server) as client:
+        job = begin(client, pairs_file)
+        for path in (f"/v1/fine-tunes/{job.id}/events", f"/v1/fine-tunes/{job.id}"):
+            found = httpx.get(server.url + path, headers={"authorization": f"Bearer {server.api_key}"}).json()
+            assert [event["type"] for event in found.get("data") or found["events"]] == [first]
+
+
+# the clock
+
+
+def status(client, job):
+    return client.fine_tuning.retrieve(job).status
+
+
+@pytest.mark.slow
+def test_a_job_goes_through_its_phases_as_the_clock_is_turned(pairs_file, eventually):
+    with LocalServer(speed=0) as server, connected(server) as client:
+        job = begin(client, pairs_file)
+        for seconds, expected in [(0, "pending"), (PENDING, "queued"), (QUEUED, "uploading"), (UPLOADING, "completed")]:
+            server.turn(seconds)
+            eventually(lambda expected=expected: status(client, job) == expected)
+            assert server.unfinished == (expected != "completed")
+
+
+@pytest.mark.slow
+def test_the_worker_wakes_by_itself_when_a_phase_ends(pairs_file):
+    with LocalServer(speed=1000) as server, connected(server) as client:
+        job = client.fine_tuning.wait(begin(client, pairs_file), poll_interval=0.01)
+        assert job.status == "completed"
+
+
+@pytest.mark.slow
+def test_a_job_can_be_cancelled_while_its_model_is_stored(pairs_file, eventually):
+    with LocalServer(speed=0) as server, connected(server) as client:
+        job = begin(client, pairs_file)
+        server.turn(PENDING + QUEUED)
+        eventually(lambda: status(client, job) == "uploading")
+        client.fine_tuning.cancel(job)
+        eventually(lambda: status(client, job) == "cancelled")
+
+
+@pytest.mark.slow
+def test_a_job_that_waits_goes_on_with_the_next_server_at_its_speed(tmp_path, pairs_file, eventually):
+    with LocalServer(tmp_path, speed=0) as server, connected(server) as client:
+        job = begin(client, pairs_file)
+        server.turn(PENDING)
+        eventually(lambda: status(client, job) == "queued")
+    with LocalServer(tmp_path, speed=0) as server, connected(server) as client:
+        assert status(client, job) == "queued"
+    with LocalServer(tmp_path) as server, connected(server) as client:
+        assert client.fine_tuning.wait(job.id, poll_interval=0.01).status == "completed"
+
+
+@pytest.mark.slow
+def test_a_job_that_ran_at_instant_speed_goes_on_at_another(tmp_path, pairs_file, eventually):
+    with LocalServer(tmp_path, speed=0) as server, connected(server) as client:
+        job = begin(client, pairs_file, **LONG)
+    with LocalServer(tmp_path) as server, connected(server) as client:
+        eventually(lambda: steps(client, job))
+    with LocalServer(tmp_path, speed=0) as server, connected(server) as client:
+        eventually(lambda: status(client, job) == "uploading")
+        server.turn(UPLOADING)
+        eventually(lambda: status(client, job) == "completed")
+        assert steps(client, job) == list(range(1, 241))
+
+
+# leftovers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "place", ["checkpoints/ft-1/2.safetensors.part", "files/file-1.ab.part", "uploads/u/1.ab.part"]
+)
+def test_a_server_sweeps_away_what_a_dead_one_was_writing(tmp_path, eventually, place):
+    LocalServer(tmp_path).close()
+    part, whole = tmp_path / place, tmp_path / place.removesuffix(".part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    for path in (part, whole):
+        path.write_bytes(b"x")
+    with LocalServer(tmp_path):
+        eventually(lambda: not part.exists(), seconds=10)
+    assert whole.read_bytes() == b"x"
+
+
+def test_a_folder_of_version_1_is_refused_by_both_versions(tmp_path):
+    with sqlite3.connect(tmp_path / "preftune.db") as db:
+        db.executescript("CREATE TABLE jobs (id TEXT PRIMARY KEY); PRAGMA user_version = 1")
+    db.close()
+    with pytest.raises(LocalServerError, match="expected a data folder of version 2, found version 1; ") as error:
+        LocalServer(tmp_path)
+    assert one_sentence(error)
+
+
 def descriptor_of(path):
     """Return the descriptor under which this process holds a file open."""
     return next(int(fd.name) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink() and fd.readlink() == path)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan")])
+def test_no_clock_is_turned_back_or_to_the_end_of_time(tmp_path, seconds):
+    with LocalServer(tmp_path, speed=0) as server, pytest.raises(LocalServerError, match="no clock goes back"):
+        server.turn(seconds)
+
+
+def test_an_empty_host_is_refused():
+    with pytest.raises(LocalServerError, match="host: expected an address, found an empty text"):
+        LocalServer(host="")

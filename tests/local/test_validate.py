@@ -142,3 +142,15 @@ def test_only_what_the_hosted_side_refuses_for_refuses_a_file(report_of):
     }
     assert report_of(same)["valid"]
     assert report_of(PAIR, PAIR, flipped) == {"valid": True, "dataset_format": "preference_openai", "nlines": 3}
+
+
+@pytest.mark.parametrize("file_type", ["csv", "parquet"])
+def test_a_file_of_another_type_is_refused_by_its_name(tmp_path, file_type):
+    path = tmp_path / "file-1"
+    path.write_text('{"text": "a"}\n')
+    assert validate.report(path, "mine", file_type) == {
+        "valid": False,
+        "dataset_format": None,
+        "error": f"mine: the local server trains on JSON lines alone, found {file_type}; send jsonl",
+        "error_type": "INVALID_FORMAT",
+    }

@@ -24,6 +24,7 @@ from preftune.api.models import (
     FineTuneJob,
     MetricRow,
     ModelLimits,
+    Preview,
     PriceEstimate,
 )
 from preftune.api.steps import Flow, Response
@@ -79,6 +80,7 @@ def a_call_returns_its_model(client: pt.Client, config: pt.JobConfig, job: FineT
     assert_type(client.fine_tuning.estimate_price(model="m", training_file="f", n_epochs=2), PriceEstimate)
     assert_type(client.fine_tuning.model_limits("m"), ModelLimits)
     assert_type(client.fine_tuning.supported_models(), list[str])
+    assert_type(client.fine_tuning.preview("file-1", model="m", rows=3, train_on_inputs="auto"), Preview)
     assert_type(client.files.upload("pairs.jsonl"), File)
     assert_type(client.files.upload(b"{}", name="pairs.jsonl", check=True, form="direct"), File)
     assert_type(client.files.upload(file, name="pairs.jsonl"), File)
@@ -104,6 +106,7 @@ def an_async_call_returns_a_coroutine_of_its_model(
     assert_type(client.fine_tuning.last(), Coroutine[Any, Any, FineTuneJob])
     assert_type(client.fine_tuning.estimate_price(model="m"), Coroutine[Any, Any, PriceEstimate])
     assert_type(client.fine_tuning.download("ft-1", to="a/", extract=False), Coroutine[Any, Any, Path])
+    assert_type(client.fine_tuning.preview("file-1", model="m"), Coroutine[Any, Any, Preview])
     assert_type(client.fine_tuning.stream_metrics("ft-1"), AsyncGenerator[MetricRow, None])
     assert_type(client.fine_tuning.stream_events("ft-1"), AsyncGenerator[Event, None])
     assert_type(client.fine_tuning.follow("ft-1"), AsyncGenerator[MetricRow | Event, None])
@@ -147,6 +150,7 @@ def a_value_of_the_wrong_type_is_an_error(client: pt.Client, text: TextIO) -> No
     client.files.upload(text)  # type: ignore[arg-type]
     client.files.upload("pairs.jsonl", form="whole")  # type: ignore[arg-type]
     client.fine_tuning.list_metrics("ft-1", from_step="2")  # type: ignore[arg-type]
+    client.fine_tuning.preview("file-1", model="m", train_on_inputs="yes")  # type: ignore[arg-type]
     pt.JobConfig(model="m", training_method="ppo")  # type: ignore[arg-type]
 
 

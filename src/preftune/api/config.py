@@ -7,6 +7,7 @@ model's own limits are the server's to say. Source: docs/wire.md, Create and Hyp
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tomllib
 import warnings
@@ -36,6 +37,7 @@ __all__ = ["DPO", "SFT", "CosineSchedule", "FullFineTuning", "JobConfig", "Linea
 
 Share: TypeAlias = Annotated[Finite, within(0, 1)]
 Count: TypeAlias = Annotated[int, within(1)]
+_STEP = re.compile(r"(.+):([0-9]{1,15})", re.DOTALL)  # of a checkpoint's address
 MAX_SUFFIX = 64  # the quickstart's figure; the command line's help says 40
 
 
@@ -260,6 +262,12 @@ def method_to_wire(method: SFT | DPO) -> dict[str, Any]:
         }
         block = {name: value for name, value in block.items() if name not in ("rpo_alpha", "simpo_gamma") or value}
     return block
+
+
+def split_checkpoint(address: str) -> tuple[str, int | None]:
+    """Return name and step of a checkpoint's address; only digits after the last colon are a step."""
+    found = _STEP.fullmatch(address)
+    return (found[1], int(found[2])) if found else (address, None)
 
 
 def first_fault(error: ValidationError) -> str:

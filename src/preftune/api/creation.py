@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from preftune.api import history, pricing
-from preftune.api.config import JobConfig, LoRA
+from preftune.api.config import JobConfig, LoRA, split_checkpoint
 from preftune.api.fields import JobFields, job_config
 from preftune.api.fine_tuning import list as list_jobs
-from preftune.api.fine_tuning import model_limits, split_checkpoint
+from preftune.api.fine_tuning import model_limits
 from preftune.api.models import FineTuneJob
 from preftune.api.reading import read
 from preftune.api.steps import Claim, Flow, Hold, Record, Request, Response, Retries, Sleep, Token

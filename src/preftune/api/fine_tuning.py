@@ -6,9 +6,9 @@ Source: docs/wire.md, Fine-tuning endpoints.
 from __future__ import annotations
 
 import builtins
-import re
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
+from preftune.api.files import FileOrId
 from preftune.api.models import (
     Checkpoint,
     DeletedJob,
@@ -16,13 +16,13 @@ from preftune.api.models import (
     FineTuneJob,
     MetricRow,
     ModelLimits,
+    Preview,
     metric_rows,
 )
-from preftune.api.reading import path_id, read, read_items, read_list, read_object
+from preftune.api.reading import id_of, path_id, read, read_items, read_list, read_object
 from preftune.api.steps import Flow, Request
 
 JobOrId: TypeAlias = FineTuneJob | str
-_STEP = re.compile(r"(.+):([0-9]{1,15})", re.DOTALL)
 
 
 def list() -> Flow[builtins.list[FineTuneJob]]:  # noqa: A001 - the name that SDKs of this API share
@@ -76,11 +76,16 @@ def supported_models() -> Flow[builtins.list[str]]:
     return [str(model) for model in models]
 
 
+def preview(
+    file: FileOrId, *, model: str, rows: int = 5, train_on_inputs: bool | Literal["auto"] = "auto"
+) -> Flow[Preview]:
+    """Return the first rows (1 to 50) of an uploaded SFT file as the trainer will see them, in tokens.
+
+    Raises BadRequestError for a file of pairs, or one that has not been read yet.
+    """
+    body = {"model": model, "training_file": id_of(file, "file"), "top_k": rows, "train_on_inputs": train_on_inputs}
+    return read((yield Request("POST", "/fine-tunes/preview", json=body | {"training_method": "sft"})), Preview)
+
+
 def _path(job: JobOrId) -> str:
     return f"/fine-tunes/{path_id(job, 'job')}"
-
-
-def split_checkpoint(address: str) -> tuple[str, int | None]:
-    """Return name and step of a checkpoint's address; only digits after the last colon are a step."""
-    found = _STEP.fullmatch(address)
-    return (found[1], int(found[2])) if found else (address, None)

@@ -229,6 +229,28 @@ class PriceEstimate(Model):
         return str(self.unavailable_reason).lower().endswith("_not_validated")
 
 
+class PreviewRow(Model):
+    """One row as the trainer will see it; a label of -100 is a token that is not learned."""
+
+    input_ids: Kept[list[int]] = Field(default_factory=list, repr=False)
+    labels: Kept[list[int]] = Field(default_factory=list, repr=False)
+    num_tokens: Kept[int | None] = None
+    num_trained_tokens: Kept[int | None] = None
+    tokens: Kept[list[str]] = Field(default_factory=list)
+    trained_spans: Kept[list[tuple[int, int]]] = Field(default_factory=list)  # half open, in tokens
+    truncated: Kept[bool | None] = None
+
+
+class Preview(Model):
+    """The first rows of a supervised file as tokens."""
+
+    dataset_format: Kept[str | None] = None
+    max_seq_length: Kept[int | None] = None
+    model: Kept[str | None] = None
+    train_on_inputs: Kept[bool | None] = None
+    rows: Kept[list[PreviewRow]] = Field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class MetricRow:
     """One row of metrics of one split; what the server did not send is None. `raw` is the server's row, untouched."""

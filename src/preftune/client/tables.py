@@ -140,6 +140,7 @@ class FineTuning(Resource[D]):
     estimate_price = Endpoint(pricing.estimate_price)
     model_limits = Endpoint(fine_tuning.model_limits)
     supported_models = Endpoint(fine_tuning.supported_models)
+    preview = Endpoint(fine_tuning.preview)
 
 
 def raw_request(

@@ -7,8 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from preftune.api.config import DPO, FullFineTuning, JobConfig, first_fault
-from preftune.api.fine_tuning import split_checkpoint
+from preftune.api.config import DPO, FullFineTuning, JobConfig, first_fault, split_checkpoint
 from preftune.api.nesting import FLAT
 from preftune.local import limits
 from preftune.local.store import Record, Store
@@ -52,6 +51,16 @@ def admit(body: dict[str, Any], store: Store) -> JobConfig:
     return config
 
 
+def check_method(body: dict[str, Any]) -> None:
+    """Raise Refused for a method or a training type that no job may have; in a price's body, 0 is the default."""
+    given = {name: body[name] for name in ("training_method", "training_type") if body.get(name)}
+    method = given.get("training_method")
+    if isinstance(method, dict):
+        zero = {name for name in ("dpo_beta", "rpo_alpha", "simpo_gamma") if method.get(name) == 0}
+        given["training_method"] = {name: value for name, value in method.items() if name not in zero}
+    _read(given | {"model": "any"})
+
+
 def parent(address: str, store: Store, *, param: str = "from_checkpoint", status: int = 400) -> tuple[Record, int]:
     """Return the job and the step that `JOB[:STEP]` or `OUTPUT_NAME[:STEP]` names, or raise Refused."""
     name, step = split_checkpoint(address)
@@ -65,6 +74,11 @@ def parent(address: str, store: Store, *, param: str = "from_checkpoint", status
         steps = ", ".join(str(row["step"]) for row in kept) or "none yet"
         raise Refused(f"{param}: {name} has no {what}; it has {steps}", param=param, status=status)
     return job, int(found[0]["step"])
+
+
+def output_name(model: str, suffix: str | None, job_id: str) -> str:
+    """Return what the tuned model is called. Source: docs/wire.md, Objects."""
+    return "local/" + "-".join(filter(None, [model.rpartition("/")[2], suffix, job_id[3:11]]))
 
 
 def wire_config(config: JobConfig, *, inherited: Record | None = None) -> Record:

@@ -1,160 +1,179 @@
-"""The routes of models and jobs. Source: docs/wire.md, Fine-tuning endpoints."""
+"""The routes of jobs. Source: docs/wire.md, Fine-tuning endpoints."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import Response
 
-from preftune.api.fine_tuning import split_checkpoint
-from preftune.local import answers, limits
-from preftune.local.admission import Refused, admit, parent, wire_config
-from preftune.local.reading import between, integer, read_json, thinned
+from preftune.api.config import split_checkpoint
+from preftune.local import answers, limits, wire
+from preftune.local.admission import Refused, admit, output_name, parent, wire_config
+from preftune.local.clock import PENDING, QUEUED, Clock
+from preftune.local.faults import Faults
+from preftune.local.reading import Json, between, integer, read_json, text, thinned
+from preftune.local.sending import send_file
+from preftune.local.signing import Signer
 from preftune.local.store import Record, Store
 
 
 class JobRoutes:
-    """The handlers of models and jobs, over one store; `wake` tells the worker that a job waits."""
+    """The handlers of jobs, over one store; `wake` tells the worker that a job waits."""
 
-    def __init__(self, store: Store, wake: Callable[[], None]) -> None:
-        self._store, self._wake = store, wake
-
-    async def model_limits(self, request: Request) -> Response:
-        """Answer what a model can be asked for; every name is a model."""
-        name = request.query_params.get("model_name", "")
-        if not name:
-            raise Refused("model_name is missing", param="model_name")
-        return JSONResponse(limits.limits(name))
-
-    async def supported_models(self, _: Request) -> Response:
-        """Answer a few names as examples."""
-        return JSONResponse({"models": list(limits.EXAMPLE_MODELS)})
-
-    async def estimate_price(self, request: Request) -> Response:
-        """Answer a price of nothing, or why it cannot be said yet."""
-        body = await read_json(request)
-        files = {"train": self._named_file(body, "training_file")}
-        if body.get("validation_file"):
-            files["eval"] = self._named_file(body, "validation_file")
-        for split, record in files.items():
-            if record["status"] != "COMPLETED":
-                unfit = record["status"] in ("INVALID_FORMAT", "FAILED")
-                reason = "file_invalid" if unfit else "file_not_validated"
-                return JSONResponse({"estimation_available": False, "unavailable_reason": f"{split}_{reason}"})
-        held_out = files["eval"]["bytes"] if "eval" in files else 0  # a byte is a token here
-        answer = {
-            "estimation_available": True,
-            "allowed_to_proceed": True,
-            "estimated_total_price": 0.0,
-            "estimated_train_token_count": files["train"]["bytes"] * (integer(body, "n_epochs") or 1),
-            "estimated_eval_token_count": held_out * (integer(body, "n_evals") or 0),
-            "user_limit": 1e9,
-        }
-        return JSONResponse(answer)
+    def __init__(
+        self, store: Store, signer: Signer, faults: Faults, *, clock: Clock, wake: Callable[[], None], event_case: str
+    ) -> None:
+        self._store, self._signer, self._faults, self._clock = store, signer, faults, clock
+        self._wake, self._case = wake, event_case
 
     async def list_jobs(self, _: Request) -> Response:
-        """Answer all jobs, newest first."""
-        return JSONResponse({"object": "list", "data": [answers.job(one) for one in self._store.jobs()]})
+        """List all jobs, newest first."""
+        found: wire.JobList = {"object": "list", "data": [answers.job(one) for one in self._store.jobs()]}
+        return Json(found)
 
     async def create_job(self, request: Request) -> Response:
-        """Take a job and wake the worker."""
-        config = admit(await read_json(request), self._store)
+        """Create a job."""
+        body, key = await read_json(request), request.headers.get("idempotency-key", "")
+        known = self._made_before(key, body)
+        if known:
+            return Json(answers.job(known))
+        config = admit(body, self._store)
         start = parent(config.from_checkpoint, self._store)[0] if config.from_checkpoint else None
         model = start["facts"]["model"] if start else config.model or ""
-        job_id = f"ft-{uuid.uuid4()}"
-        tail = "-".join(filter(None, [model.rpartition("/")[2], config.suffix, job_id[3:11]]))
-        created = self._store.add_job(
+        job_id, asked = f"ft-{uuid.uuid4()}", wire_config(config, inherited=start and start["config"]["training_type"])
+        faults = self._faults.of_job()
+        stuck = "stuck-queued" in faults
+        self._store.add_job(
             job_id,
-            output_name=f"local/{tail}",
-            config=wire_config(config, inherited=start and start["config"]["training_type"]),
-            facts={"model": model},
-            idempotency_key=request.headers.get("idempotency-key") or None,
+            output_name=output_name(model, config.suffix, job_id),
+            config=asked,
+            facts={"model": model, "faults": faults, "request": _fingerprint(body)},
+            idempotency_key=key or None,
+            queued_at=self._clock.after(PENDING),
+            ready_at=None if stuck else self._clock.after(PENDING + QUEUED),
         )
         self._wake()
-        return JSONResponse(answers.job(self._known_job(created)))
+        return Json(answers.job(self._known_job(job_id)))
+
+    def _made_before(self, key: str, body: Record) -> Record | None:
+        """Return the job that a request with this key has made. Raises Refused when that request was another."""
+        if len(key) > limits.MAX_KEY:
+            raise Refused(f"Idempotency-Key: at most {limits.MAX_KEY} characters", param="Idempotency-Key")
+        known = self._store.job_of_key(key) if key else None
+        if known and known["facts"].get("request") != _fingerprint(body):
+            sentence = f"this Idempotency-Key made {known['id']} with another request; take a new key"
+            raise Refused(sentence, param="Idempotency-Key", status=422)
+        return known
 
     async def get_job(self, request: Request) -> Response:
-        """Answer one job whole."""
+        """Retrieve a job."""
         record = self._job(request)
-        return JSONResponse(answers.full_job(record, self._store.events(record["id"])))
+        events = answers.events(self._store.events(record["id"]), self._case)
+        come = self._store.progress(record["id"])
+        return Json(
+            answers.full_job(
+                record, events, come=come, ahead=self._store.ahead(record), seconds=self._seconds(record, come)
+            )
+        )
 
     async def delete_job(self, request: Request) -> Response:
-        """Forget a job and all that it made."""
+        """Delete a job and all that it made."""
         record = self._job(request)
         self._store.delete_job(record["id"])
-        shutil.rmtree(self._store.checkpoint_path(record["id"], 0).parent, ignore_errors=True)
-        return JSONResponse({"message": "Fine-tune job deleted successfully"})
+        folder = self._store.checkpoint_path(record["id"], 0).parent
+        await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
+        deleted: wire.DeletedJob = {"message": "Fine-tune job deleted successfully"}
+        return Json(deleted)
 
     async def cancel_job(self, request: Request) -> Response:
         """Stop a job: at once when it waits, at its next step when it runs."""
         job_id = self._job(request)["id"]
         asked = {"to": "cancel_requested", "event": "cancel_requested", "message": "Cancelling was asked for."}
         waiting = self._store.end_job(job_id, expected=("pending", "queued"), **asked)
-        stopping = waiting or self._store.end_job(job_id, expected=("running", "cancel_requested"), **asked)
+        running = ("running", "uploading", "cancel_requested")
+        stopping = waiting or self._store.end_job(job_id, expected=running, **asked)
         if not stopping:
-            raise Refused(f"job {job_id} is {self._store.status(job_id)} and cannot be cancelled")
+            raise Refused(f"job {job_id} is {self._store.status(job_id)} and cannot be cancelled", param="id")
         answer = answers.job(self._known_job(job_id))
         if waiting:
             end = {"to": "cancelled", "event": "job_stopped", "message": "The job was cancelled before it ran."}
             self._store.end_job(job_id, expected=("cancel_requested",), **end)
-        return JSONResponse(answer)
+        return Json(answer)
 
     async def list_events(self, request: Request) -> Response:
-        """Answer what has happened to a job."""
-        found = self._store.events(self._job(request)["id"])
-        return JSONResponse({"object": "list", "data": [answers.event(one) for one in found]})
+        """List what has happened to a job."""
+        events = answers.events(self._store.events(self._job(request)["id"]), self._case)
+        found: wire.EventList = {"object": "list", "data": events}
+        return Json(found)
 
     async def list_checkpoints(self, request: Request) -> Response:
-        """Answer the checkpoints of a job."""
+        """List the checkpoints of a job."""
         record = self._job(request)
-        return JSONResponse({"data": answers.checkpoints(record, self._store.checkpoints(record["id"]))})
+        kept: wire.CheckpointList = {"data": answers.checkpoints(record, self._store.checkpoints(record["id"]))}
+        return Json(kept)
 
     async def list_metrics(self, request: Request) -> Response:
-        """Answer the rows between two steps and two times, all inclusive; training rows thinned to `resolution`."""
+        """List the rows between two steps and two times, all inclusive; training rows thinned to `resolution`."""
         job_id = self._job(request)["id"]
         asked = dict(request.query_params) | await read_json(request)
         bounds = {f"{end}_step": integer(asked, f"global_step_{end}") for end in ("from", "to")}
         rows = between(self._store.metrics(job_id, **bounds), asked)
-        return JSONResponse({"metrics": thinned(rows, integer(asked, "resolution"))})
+        metrics: wire.Metrics = {"metrics": thinned(rows, integer(asked, "resolution"))}
+        return Json(metrics)
+
+    async def tokenized_dataset(self, request: Request) -> Response:
+        """Say where the tokens lie that a job was trained on."""
+        record = self._job(request)
+        path = self._store.tokenized_path(record["id"])
+        if not path.is_file():
+            raise Refused(f"job {record['id']} has no tokenized data set yet", param="id", status=404)
+        address = self._signer.signed("GET", f"/storage/tokens/{record['id']}")
+        expires = datetime.now(UTC) + timedelta(seconds=limits.SIGNED_FOR)
+        found: wire.Download = {
+            "url": f"{request.url.scheme}://{request.url.netloc}{address}",
+            "filename": f"{record['id']}_tokenized_datasets.tar.zst",
+            "content_type": "application/zstd",
+            "size": path.stat().st_size,
+            "expires_at": expires.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        }
+        return Json(found)
 
     async def download(self, request: Request) -> Response:
-        """Answer an archive, with ranges; `checkpoint_step` names an intermediate one."""
-        address, given_step = split_checkpoint(request.query_params.get("ft_id", ""))
-        step = integer(request.query_params, "checkpoint_step") or given_step
-        if not address:
-            raise Refused("ft_id is missing", param="ft_id")
+        """Download an archive of weights, with ranges; `checkpoint_step` names an intermediate one."""
+        query = request.query_params
+        address, given_step = split_checkpoint(text(query, "ft_id", needed=True))
+        step = integer(query, "checkpoint_step") or given_step
         job, at = parent(address if step is None else f"{address}:{step}", self._store, param="ft_id", status=404)
         full = job["config"]["training_type"]["type"] == "Full"
-        kind = request.query_params.get("checkpoint") or ("model_output_path" if full else "merged")
+        kind = text(query, "checkpoint") or ("model_output_path" if full else "merged")
         if kind not in ("merged", "adapter", "model_output_path"):
-            raise Refused(
-                f"checkpoint is {kind!r}; it must be merged, adapter or model_output_path", param="checkpoint"
-            )
+            sentence = f"checkpoint is {kind!r}; it must be merged, adapter or model_output_path"
+            raise Refused(sentence, param="checkpoint")
         suffix = ".adapter.tar.zst" if kind == "adapter" else ".merged.tar.zst"
         path = self._store.checkpoint_path(job["id"], at, suffix)
-        if not path.is_file() and not request.query_params.get("checkpoint"):  # an intermediate one is an adapter alone
+        if not path.is_file() and (
+            step or not query.get("checkpoint")
+        ):  # a step is an adapter alone, whatever is asked
             path = self._store.checkpoint_path(job["id"], at, ".adapter.tar.zst")
-        if not path.is_file():
-            raise Refused(f"job {job['id']} has no {kind} checkpoint at step {at}", param="checkpoint", status=404)
         name = f"{job['output_name'].replace('/', '-')}.tar.zst"
-        return FileResponse(path, media_type="application/octet-stream", filename=name)
+        return await send_file(request, path, f"the {kind} checkpoint of job {job['id']} at step {at}", filename=name)
 
-    async def whoami(self, _: Request) -> Response:
-        """Answer that this is the local project."""
-        project = {"id": "local", "name": "local", "slug": "local"}
-        organization = {"id": "local", "name": "local"}
-        return JSONResponse(
-            {"type": "api_key", "api_key": {"id": "local"}, "organization": organization, "project": project}
-        )
-
-    def _named_file(self, body: Record, name: str) -> Record:
-        record = self._store.file(str(body.get(name)))
-        if record is None:
-            raise Refused(f"{name}: there is no file {body.get(name)}", param=name)
-        return record
+    def _seconds(self, record: Record, come: Record) -> float | None:
+        """Return the seconds to a job's next state, where they can be said."""
+        if record["status"] == "running":
+            return answers.seconds_of_training(record, come)
+        moment = {
+            "pending": record["queued_at"], "queued": record["ready_at"],
+            "uploading": record["facts"].get("stored_at"),
+        }.get(record["status"])  # fmt: skip
+        return self._clock.until(moment) if moment else None
 
     def _job(self, request: Request) -> Record:
         return self._known_job(request.path_params["id"])
@@ -164,3 +183,8 @@ class JobRoutes:
         if record is None:
             raise Refused(f"there is no job {job_id}", param="id", status=404)
         return record
+
+
+def _fingerprint(body: Record) -> str:
+    """Return what tells one request from another, and nothing of the secrets in it."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

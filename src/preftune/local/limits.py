@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from preftune.pairs.rules.line import MAX_FILE_BYTES
+
 MAX_BATCH = 16
 MAX_EPOCHS, MAX_EVALS, MAX_CHECKPOINTS = 20, 100, 100
 MIN_RATE, MAX_RATE = 1e-8, 0.01
+MAX_RANK = 64
 MIN_LENGTH = 16  # bytes
 MAX_LENGTH_SFT, MAX_LENGTH_DPO = 65_536, 32_768  # bytes; the second is the budget of one side
+MAX_FILE = MAX_FILE_BYTES
+MAX_BODY = 4 * 2**20  # bytes of any other request
+MAX_KEY = 255  # characters of an Idempotency-Key
+MAX_PARTS = 250  # of one upload
+SIGNED_FOR = 3600  # seconds that an address of the storage is good for
 DEFAULT_SEED = 42
 DEFAULT_RANK = 16  # half the engine's width: an untrained base is little to lean on
 
@@ -37,7 +45,7 @@ def engine_rate(rate: float, method: str, *, adapter: bool) -> float:
 def limits(model: str) -> dict[str, Any]:
     """Return the answer of the limits route for a model, whatever its name."""
     batch = {"max_batch_size": MAX_BATCH, "max_batch_size_dpo": MAX_BATCH, "min_batch_size": 1}
-    lora = {"max_rank": 64, "default_rank": DEFAULT_RANK, "target_modules": ["all-linear"]}
+    lora = {"max_rank": MAX_RANK, "default_rank": DEFAULT_RANK, "target_modules": ["all-linear"]}
     return {
         "model_name": model,
         "max_num_epochs": MAX_EPOCHS,

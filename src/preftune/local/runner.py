@@ -3,7 +3,8 @@
 Started with `python -m preftune.local.runner FOLDER`, its standard input a pipe from the server: a byte wakes it, the
 end of the pipe ends it. A fork of the server may keep the pipe open, so the server's process id is watched as well.
 
-Invariant: what a job writes has natural keys and one seed gives the same rows, so a job begun again writes the same.
+Invariant: what a job writes has natural keys and one seed gives the same rows. So a job whose worker died goes on from
+its last checkpoint, or from its start, and writes what it would have written: nothing is lost, repeated or changed.
 """
 
 from __future__ import annotations
@@ -15,28 +16,41 @@ import select
 import shutil
 import sys
 import threading
+import time
+import uuid
 import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from preftune.api.config import DPO, SFT, JobConfig, LoRA
-from preftune.local import limits, validate
-from preftune.local.admission import Refused, parent
-from preftune.local.engine.checkpoint import adapter_archive, load_weights, merged_archive, save_weights, write_whole
-from preftune.local.engine.encode import Cut, answer_bytes, cut, cut_pair, encode, encode_pair, join, render
+from preftune.api.config import JobConfig, LoRA
+from preftune.local import tokenized
+from preftune.local.admission import Refused, output_name, parent
+from preftune.local.clock import UPLOADING, Clock
+from preftune.local.engine.checkpoint import (
+    adapter_archive,
+    load_state,
+    load_weights,
+    merged_archive,
+    save_state,
+    save_weights,
+    write_whole,
+)
 from preftune.local.engine.model import base_weights
-from preftune.local.engine.objectives import Objective, Preference, Supervised
+from preftune.local.engine.objectives import Objective
 from preftune.local.engine.parameters import LowRank, Weights
 from preftune.local.engine.plan import parameters_of, settings_of
-from preftune.local.engine.train import Checkpoint, EpochEnd, Item, Row, Stopped, total_steps, train
+from preftune.local.engine.train import Checkpoint, EpochEnd, Item, Row, State, Stopped, total_steps, train
+from preftune.local.examples import UserError, read_examples
 from preftune.local.store import Record, Store
-from preftune.pairs.formats import together
 
 _ATTEMPTS = 3  # a job whose worker died this often is not begun again
-_ROOM = "raise max_seq_length, or shorten the prompts"
 _WATCH = 0.5  # seconds between two looks at the server's process id
+_LOOK = 0.02  # seconds between two looks at what another process does
+_NICE = 5  # the server's answers come before the training, also on a machine with few cores
 _log = logging.getLogger("preftune")
 
 
@@ -44,41 +58,52 @@ class _Cancelled(Exception):  # noqa: N818 - control flow of one job
     """The job is to stop: cancelled, or deleted."""
 
 
-class UserError(Exception):
-    """The job cannot run as asked; the message goes to its user."""
+class _Restarted(Exception):  # noqa: N818 - control flow of one job
+    """The job goes on under another id, as the hosted service does it after a failure of its own."""
 
 
 def main(folder: str) -> None:
     """Run jobs until the server goes away."""
     np.seterr(all="ignore")  # a run that diverges is told by its rows, not by warnings on a terminal
     store = Store(Path(folder))
+    clock = Clock(store)
     wake = threading.Event()
     threading.Thread(target=_watch, args=(wake, os.getppid()), daemon=True).start()
     with (store.folder / "worker").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the worker of a server that was killed may have a moment left
+        store.sweep("checkpoints")
         while True:
             if not run_next(store):
-                wake.wait()
+                moment = store.next_moment(clock.now())
+                wake.wait(None if moment is None else clock.until(moment))
                 wake.clear()
 
 
 def run_next(store: Store) -> bool:
     """Run the oldest waiting job to its end, whatever it is; return False when none waits."""
-    record = store.next_job()
+    record = store.next_job(Clock(store).now())
     if record is None:
         return False
-    job_id = record["id"]
     if record["status"] == "cancel_requested":
-        _end_cancelled(store, job_id)
-        return True
-    if record["attempts"] > _ATTEMPTS:
+        _end_cancelled(store, record["id"])
+    elif record["attempts"] > _ATTEMPTS:
         message = f"The worker died {_ATTEMPTS} times while it ran this job."
-        store.end_job(job_id, expected=("running",), to="error", event="job_error", message=message)
-        return True
+        store.end_job(record["id"], expected=("running",), to="error", event="job_error", message=message)
+    else:
+        _run(store, record)
+    _tidy(store, record["id"])
+    return True
+
+
+def _run(store: Store, record: Record) -> None:
+    """Run a job, and end it by what happened."""
+    job_id = record["id"]
     try:
         _Run(store, record).run()
     except _Cancelled:
         _end_cancelled(store, job_id)
+    except _Restarted as restarted:
+        store.end_job(job_id, expected=("running",), to="error", event="job_restarted", message=str(restarted))
     except UserError as error:
         store.end_job(job_id, expected=("running",), to="user_error", event="job_error", message=str(error))
     except Exception as error:  # noqa: BLE001 - a job's failure is that job's end, not the worker's
@@ -86,9 +111,15 @@ def run_next(store: Store) -> bool:
             _log.exception("job %s failed", job_id)
         message = f"The embedded engine failed: {type(error).__name__}: {error}"
         store.end_job(job_id, expected=("running", "uploading"), to="error", event="job_error", message=message)
+
+
+def _tidy(store: Store, job_id: str) -> None:
+    """Remove what nobody needs of a job that has ended; all of one that was deleted."""
+    folder = store.checkpoint_path(job_id, 0).parent
     if store.status(job_id) is None:
-        shutil.rmtree(store.checkpoint_path(job_id, 0).parent, ignore_errors=True)
-    return True
+        shutil.rmtree(folder, ignore_errors=True)
+    for state in folder.glob("*.state.safetensors"):
+        state.unlink(missing_ok=True)
 
 
 def _end_cancelled(store: Store, job_id: str) -> None:
@@ -102,10 +133,15 @@ class _Run:
     def __init__(self, store: Store, record: Record) -> None:
         self._store, self._id, self._record = store, record["id"], record
         self._config = _config(record["config"])
-        self._method = self._config.training_method
-        self._evals = 0
+        self._faults: dict[str, int] = record["facts"].get("faults", {})
 
     def run(self) -> None:
+        if not self._record["facts"].get("trained"):
+            self._train()
+        self._event("training_complete", "Training is complete.")
+        self._finish()
+
+    def _train(self) -> None:
         model = self._record["facts"]["model"]
         self._event("job_start", "The job runs.")
         self._event("model_downloading", f"Loading {model}.")
@@ -119,21 +155,43 @@ class _Run:
         self._tell_unused()
         objective = self._objective("training", self._config.training_file)
         held_out = self._objective("validation", self._config.validation_file) if self._config.n_evals else None
+        self._keep_tokens()
         parameters, settings = parameters_of(self._config, weights), settings_of(self._config)
+        settings = replace(settings, halt_at=self._faults.get("early-stop"))
         total = total_steps(len(objective), settings)
-        facts = {
-            "total_steps": total,
-            "examples": len(objective),
-            "param_count": sum(value.size for value in weights.values()),
-            "token_count": self._config.n_epochs * objective.tokens,
-        }
-        self._store.move_job(self._id, expected=("running",), to="running", facts=facts)
+        self._facts(
+            total_steps=total,
+            examples=len(objective),
+            param_count=sum(value.size for value in weights.values()),
+            token_count=self._config.n_epochs * objective.tokens,
+        )
         self._event("training_start", f"Training begins: {len(objective)} examples, {total} steps.")
-        for item in train(parameters, objective, settings, held_out):
+        for item in train(parameters, objective, settings, held_out, begin=self._state()):
             if self._store.status(self._id) != "running":
                 raise _Cancelled
             self._record_item(item)
-        self._finish()
+
+    def _state(self) -> State | None:
+        """Return where a worker that died left the training, at its last checkpoint."""
+        step = self._record["facts"].get("resume_step")
+        kept = None if step is None else self._store.checkpoint_path(self._id, step, ".state.safetensors")
+        return load_state(kept) if kept and kept.is_file() else None
+
+    def _keep_tokens(self) -> None:
+        """Put the tokens of both files beside the checkpoints."""
+        path = self._store.tokenized_path(self._id)
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files = {"training": self._config.training_file}
+            if self._config.n_evals:
+                files["validation"] = self._config.validation_file
+            tokenized.write_archive(path, {split: self._tokens(str(file_id)) for split, file_id in files.items()})
+        self._facts(tokenized=True)
+        self._event("tokenized_dataset_upload_complete", "The tokens of the data are stored.")
+
+    def _tokens(self, file_id: str) -> Iterator[Record]:
+        record = self._store.file(file_id) or {}
+        return tokenized.rows(self._store.file_path(file_id), record["report"]["dataset_format"], self._config)
 
     def _tell_unused(self) -> None:
         """Say which knobs of the adapter the embedded engine does not have."""
@@ -161,12 +219,10 @@ class _Run:
         record = self._validated(split, file_id or "")
         if split == "training":
             self._facts(training_bytes=record["bytes"])
-        path = self._store.file_path(record["id"])
-        kind = record["report"]["dataset_format"]
-        if isinstance(self._method, DPO):
-            objective: Objective = self._preference(split, path, kind)
-        else:
-            objective = self._supervised(split, path, kind)
+        path, kind = self._store.file_path(record["id"]), record["report"]["dataset_format"]
+        objective, shortened = read_examples(path, kind, self._config, split=split)
+        if shortened:
+            self._event("warning", shortened, level="warning")
         self._event(f"{split}_data_download_complete", f"Read the {split} file {file_id}: {len(objective)} examples.")
         return objective
 
@@ -182,73 +238,42 @@ class _Run:
                 raise UserError(f"The {split} file {file_id} was refused: {(record['report'] or {}).get('error')}")
             if self._store.status(self._id) != "running":
                 raise _Cancelled
-            threading.Event().wait(0.02)
-
-    def _preference(self, split: str, path: Path, kind: str) -> Preference:
-        if kind != validate.PREFERENCE:
-            raise UserError(f"The {split} file holds {kind} rows; preference tuning needs preference rows.")
-        assert isinstance(self._method, DPO)  # noqa: S101 - narrows for the type checker
-        budget = self._config.max_seq_length or limits.MAX_LENGTH_DPO
-        pairs, shortened, empty = [], 0, 0
-        for _, row, _ in validate.rows(path):
-            pair = together.read(row)
-            sides = cut_pair(pair, budget)
-            shortened += any(not side.whole for side in sides)
-            encoded = encode_pair(sides, pair.weight)
-            if encoded is None:
-                empty += 1
-            else:
-                pairs.append(encoded)
-        self._tell_cut(f"pairs of the {split} file", budget, shortened, empty)
-        if not pairs:
-            raise UserError(f"The budget of {budget} bytes a side leaves no answer in the {split} file; {_ROOM}.")
-        return Preference(pairs, self._method)
-
-    def _supervised(self, split: str, path: Path, kind: str) -> Supervised:
-        if kind == validate.PREFERENCE:
-            raise UserError(f"The {split} file holds preference rows; supervised tuning needs conversations.")
-        budget = self._config.max_seq_length or limits.MAX_LENGTH_SFT
-        on_inputs = isinstance(self._method, SFT) and self._method.train_on_inputs is True
-        examples, shortened, empty = [], 0, 0
-        for _, row, _ in validate.rows(path):
-            turns = _turns(validate.supervised_messages(row, kind), budget, on_inputs=on_inputs)
-            shortened += any(not turn.whole for turn in turns)
-            learned = [turn for turn in turns if turn.answer or turn.whole]
-            empty += not learned
-            if learned:
-                examples.append(join([encode(turn) for turn in learned]))
-        self._tell_cut(f"examples of the {split} file", budget, shortened, empty)
-        if not examples:
-            reason = "leave nothing to learn; give an answer the weight 1"
-            if shortened:
-                reason = f"keep no answer within the budget of {budget} bytes; {_ROOM}"
-            raise UserError(f"The rows of the {split} file {reason}.")
-        return Supervised(examples)
-
-    def _tell_cut(self, what: str, budget: int, shortened: int, empty: int) -> None:
-        if shortened:
-            dropped = f"; {empty} had no answer left and were dropped" if empty else ""
-            message = f"{shortened} {what} were cut to {budget} bytes{dropped}."
-            self._event("warning", message, level="warning")
+            time.sleep(_LOOK)
 
     def _record_item(self, item: Item) -> None:
         if isinstance(item, Row):
-            self._record_row(item)
+            wire = item.wire(self._config.learning_rate)
+            self._store.add_row(self._id, step=item.step, split=item.split, row=wire)
+            if item.split == "train":
+                self._go_wrong(item.step)
         elif isinstance(item, EpochEnd):
             self._event("epoch_complete", f"Epoch {item.number} is complete at step {item.step}.", step=item.step)
-            self._facts(epochs_completed=item.number)
         elif isinstance(item, Checkpoint):
             self._keep(item)
         else:
             self._record_stop(item)
 
-    def _record_row(self, row: Row) -> None:
-        facts: Record = {"steps_completed": row.step}
-        if row.split == "eval":
-            self._evals += 1
-            facts["evals_completed"] = self._evals
-        wire = row.wire(self._config.learning_rate)
-        self._store.add_row(self._id, step=row.step, split=row.split, row=wire, facts=facts)
+    def _go_wrong(self, step: int) -> None:
+        """Fail in the way that a fault on command says, at its step."""
+        if self._faults.get("job-error") == step:
+            raise RuntimeError(f"a fault on command, at step {step}")
+        if self._faults.get("user_error") == step:
+            raise UserError(f"A fault on command, at step {step}.")
+        if self._faults.get("refund") == step:
+            raise _Restarted(self._begin_anew(step))
+
+    def _begin_anew(self, step: int) -> str:
+        """Give the work to a new job, as the hosted service does after a failure of its own; return the sentence."""
+        job_id, model = f"ft-{uuid.uuid4()}", self._record["facts"]["model"]
+        job_id = self._store.add_job(
+            job_id,
+            output_name=output_name(model, self._config.suffix, job_id),
+            config=self._record["config"],
+            facts={"model": model},
+            idempotency_key=f"restart of {self._id}",  # also when this worker dies here
+        )
+        self._event("refund", f"The {step} steps that were run are not charged.", step=step)
+        return f"A fault on command, at step {step}: the job goes on as {job_id}."
 
     def _record_stop(self, item: Stopped) -> None:
         message = f"Stopped early at step {item.step}; the best step is {item.best_step}."
@@ -263,8 +288,11 @@ class _Run:
         path = self._store.checkpoint_path(self._id, item.step)
         merged, parameters = item.parameters.merged(), item.parameters
         save_weights(merged, path)
+        if item.state:
+            save_state(item.state, path.with_suffix(".state.safetensors"))
+        # nothing of this one run is written in: the same data, configuration and seed give the same archive
         about = {"engine": "preftune embedded byte model", "base_model_name_or_path": self._record["facts"]["model"]}
-        about |= {"job": self._id, "step": item.step, "continues": self._config.from_checkpoint}
+        about |= {"step": item.step}
         if isinstance(parameters, LowRank):
             adapter = about | {"peft_type": "LORA", "r": parameters.rank, "lora_alpha": parameters.alpha}
             write_whole(path.with_suffix(".adapter.tar.zst"), adapter_archive(parameters.trained, adapter))
@@ -272,15 +300,25 @@ class _Run:
             write_whole(path.with_suffix(".merged.tar.zst"), merged_archive(merged, about))
         message = f"Saved the {'final ' if item.final else ''}checkpoint of step {item.step}."
         self._store.add_checkpoint(self._id, step=item.step, final=item.final, message=message)
+        for state in path.parent.glob("*.state.safetensors"):
+            if state != path.with_suffix(".state.safetensors"):  # nobody goes on from an earlier one
+                state.unlink(missing_ok=True)
 
     def _finish(self) -> None:
-        self._event("training_complete", "Training is complete.")
-        if not self._store.move_job(self._id, expected=("running",), to="uploading"):
+        clock = Clock(self._store)
+        stored_at = {"stored_at": clock.after(UPLOADING)}
+        self._store.move_job(self._id, expected=("running",), to="uploading", facts=stored_at)
+        if self._store.status(self._id) == "uploading":  # also when a worker died right here
+            self._event("model_uploading", "Storing the model.")
+        while (job := self._store.job(self._id)) and job["status"] == "uploading":
+            if clock.now() >= job["facts"]["stored_at"]:
+                self._event("model_upload_complete", f"The model is stored as {job['output_name']}.")
+                end = {"to": "completed", "event": "job_complete", "message": "The job is complete."}
+                self._store.end_job(self._id, expected=("uploading",), **end)
+            else:
+                time.sleep(_LOOK)
+        if job is None or job["status"] != "completed":
             raise _Cancelled
-        self._event("model_uploading", "Storing the model.")
-        self._event("model_upload_complete", f"The model is stored as {self._record['output_name']}.")
-        message = "The job is complete."
-        self._store.end_job(self._id, expected=("uploading",), to="completed", event="job_complete", message=message)
 
     def _facts(self, **facts: Any) -> None:
         self._store.move_job(self._id, expected=("running",), to="running", facts=facts)
@@ -293,16 +331,6 @@ def _config(wire: Record) -> JobConfig:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return JobConfig(**wire)
-
-
-def _turns(messages: list[Record], budget: int, *, on_inputs: bool) -> list[Cut]:
-    """Return each message that is learned, after its context."""
-    learned = []
-    for index, message in enumerate(messages):
-        if (message["role"] == "assistant" or on_inputs) and message.get("weight", 1) != 0:
-            role = str(message["role"])[:1].encode()
-            learned.append(cut(render(messages[:index]), answer_bytes(message), budget, role))
-    return learned
 
 
 def _watch(wake: threading.Event, server: int) -> None:
@@ -318,4 +346,5 @@ def _watch(wake: threading.Event, server: int) -> None:
 
 
 if __name__ == "__main__":
+    os.nice(_NICE)
     main(sys.argv[1])

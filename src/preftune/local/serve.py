@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import secrets
 import shutil
@@ -14,12 +15,15 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from preftune.errors import LocalServerError
 from preftune.local import limits
+from preftune.local.clock import Clock, speed_of
+from preftune.local.faults import Faults
+from preftune.local.options import Options, RecordedRequest
 from preftune.local.store import Store
 
 _HOST = "127.0.0.1"
@@ -32,35 +36,83 @@ class LocalServer:
     """The hosted API on this machine: it validates, trains (a small embedded model), and keeps what it did.
 
     Use it as a context manager, or call `close()`. Without `data_dir` everything goes to a temporary folder that is
-    removed at the end; with one, a later server goes on where this one stopped. `port` 0 takes a free one.
-    Raises LocalServerError when the port is taken or the folder is in use or of another version.
+    removed at the end; with one, a later server goes on where this one stopped. `port` 0 takes a free one; `host` is
+    this machine alone unless it says otherwise. `speed` is that of the queue and of storing the model: "instant",
+    "real", a factor, or 0 for a clock that only `turn` moves. `faults` are rules of what is to go wrong, see `faults`.
+    `event_case` is "lower" or "upper", as clients of the first line want event types.
+    Raises LocalServerError when the port is taken, the folder is in use or of another version, or an option is unfit.
     """
 
-    def __init__(self, data_dir: str | Path | None = None, port: int = 0, *, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: str | Path | None = None,
+        port: int = 0,
+        *,
+        host: str = _HOST,
+        api_key: str | None = None,
+        speed: str | float = "instant",
+        faults: Iterable[str] = (),
+        event_case: str = "lower",
+    ) -> None:
         self.api_key = api_key or f"local-{secrets.token_hex(8)}"
         if not self.api_key.isascii() or not self.api_key.isprintable() or " " in self.api_key:
             raise LocalServerError("api_key: expected printable ASCII without spaces; no client can send another")
+        if event_case not in ("lower", "upper"):
+            raise LocalServerError(f"event_case: expected lower or upper, found {event_case!r}")
+        if not host:
+            raise LocalServerError("host: expected an address, found an empty text; 0.0.0.0 listens on all")
+        factor = speed_of(speed)
+        self._options = options = Options(api_key=self.api_key, event_case=event_case)
+        for rule in faults:
+            options.faults.add(rule)
         with contextlib.ExitStack() as undo:
             self.data_dir = Path(tempfile.mkdtemp(prefix="preftune-") if data_dir is None else data_dir)
             if data_dir is None:
                 undo.callback(shutil.rmtree, self.data_dir, ignore_errors=True)
             undo.enter_context(_locked(self.data_dir))
-            store = Store(self.data_dir)
+            self._store = store = Store(self.data_dir)
             undo.callback(store.close)
             store.prepare()
+            store.sweep("files")
+            store.sweep("uploads")
             store.forgive()
-            listening = undo.enter_context(_listening(port))
-            self.port = listening.getsockname()[1]
+            self._clock = Clock(store)
+            self._clock.start(factor)
+            listening = undo.enter_context(_listening(host, port))
+            self.host, self.port = host, listening.getsockname()[1]
             self._worker = _Worker(self.data_dir)
             undo.callback(self._worker.close)
-            self._loop = _Loop(store, listening, api_key=self.api_key, wake=self._worker.wake)
+            self._loop = _Loop(store, options, listening, wake=self._worker.wake)
             undo.callback(self._loop.close)
             self._undo = weakref.finalize(self, _undone, undo.pop_all(), os.getpid())  # also at the interpreter's end
 
     @property
+    def faults(self) -> Faults:
+        """Return the rules of what is to go wrong: `server.faults.add("POST /fine-tunes 500 once")`."""
+        return self._options.faults
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """Return the requests so far, in the order of their answers; at most the last 2,000."""
+        return list(self._options.requests)
+
+    @property
+    def unfinished(self) -> int:
+        """Return how many jobs have not ended yet."""
+        return self._store.unfinished()
+
+    def turn(self, seconds: float) -> None:
+        """Move the clock of the queue and of storing the model forward."""
+        if not 0 <= seconds < math.inf:
+            raise LocalServerError(f"turn: expected seconds of at least 0, found {seconds!r}; no clock goes back")
+        self._clock.turn(seconds)
+        self._worker.wake()
+
+    @property
     def url(self) -> str:
         """Return the base URL for a client."""
-        return f"http://{_HOST}:{self.port}"
+        host = _HOST if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - named, not bound
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def close(self) -> None:
         """End the loop and the worker; a running job goes on when a server opens the folder again."""
@@ -85,13 +137,17 @@ def _undone(undo: contextlib.ExitStack, owner: int) -> None:
 class _Loop:
     """uvicorn on a thread of its own."""
 
-    def __init__(self, store: Store, listening: socket.socket, *, api_key: str, wake: Any) -> None:
+    def __init__(self, store: Store, options: Options, listening: socket.socket, *, wake: Callable[[], None]) -> None:
         import uvicorn  # noqa: PLC0415 - of the extra `local`
 
         from preftune.local.app import make_app  # noqa: PLC0415
+        from preftune.local.gates import Breakable  # noqa: PLC0415
 
-        app = make_app(store, api_key=api_key, wake=wake)
-        config = uvicorn.Config(app, log_config=None, log_level="error", access_log=False, timeout_graceful_shutdown=1)
+        app = Breakable(make_app(store, options, wake=wake))
+        config = uvicorn.Config(
+            app, http="h11", ws="none", loop="asyncio", log_config=None, log_level="error", access_log=False,
+            timeout_graceful_shutdown=1,
+        )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, args=([listening],), name="preftune-server", daemon=True
@@ -121,7 +177,8 @@ class _Worker:
         self._folder, self._closing = folder, threading.Event()
         self._guard = threading.Lock()
         self._process = self._start()
-        threading.Thread(target=self._keep, name="preftune-worker-keeper", daemon=True).start()
+        self._keeper = threading.Thread(target=self._keep, name="preftune-worker-keeper", daemon=True)
+        self._keeper.start()
 
     def wake(self) -> None:
         """Tell the worker that a job waits; a dead one is told when it begins again, by looking."""
@@ -140,6 +197,7 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._keeper.join()
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own module
@@ -187,16 +245,22 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_UN)  # closing alone would leave it to a fork that holds a copy
 
 
-def _listening(port: int) -> socket.socket:
+def _listening(host: str, port: int) -> socket.socket:
     """Return a listening socket, made with IPPROTO_TCP: without it asyncio leaves Nagle's delay on (44 ms a call)."""
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((_HOST, port))
-    except (OSError, OverflowError) as error:
+        listening.bind((host, port))
+    except (OSError, OverflowError, TypeError, UnicodeError) as error:
         listening.close()
+        place = f"port {port}" if host == _HOST else f"{host}, port {port}"
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        reason = "is taken; stop what listens there, or" if taken else f"cannot be used, {error};"
-        raise LocalServerError(f"port {port}: {reason} choose another (0 takes a free one)") from None
+        reason = "is taken; stop what listens there, or" if taken else f"cannot be used, {_reason(error)};"
+        raise LocalServerError(f"{place}: {reason} choose another (port 0 takes a free one)") from None
     listening.listen(128)
     return listening
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -13,8 +13,10 @@ Row = dict[str, Any]
 PREFERENCE, CONVERSATION, INSTRUCTION, GENERAL = "preference_openai", "conversation", "instruction", "general"
 
 
-def report(path: Path, name: str) -> Row:
-    """Return the validation report of a .jsonl file: valid or the first error, format, lines."""
+def report(path: Path, name: str, file_type: str = "jsonl") -> Row:
+    """Return the validation report of a file: valid or the first error, format, lines."""
+    if file_type != "jsonl":
+        return invalid(f"{name}: the local server trains on JSON lines alone, found {file_type}; send jsonl", None)
     kind = dataset_format(path)
     return _preference_report(path, name) if kind in (PREFERENCE, None) else _supervised_report(path, kind)
 
@@ -63,7 +65,7 @@ def _preference_report(path: Path, name: str) -> Row:
         return {"valid": True, "dataset_format": PREFERENCE, "nlines": checked.pairs}
     first = min(refused, key=lambda finding: finding.lines[:1] or (0,))
     where = f"Line {first.lines[0]}: " if first.lines else f"{name}: "
-    return _invalid(f"{where}{first.message}; {first.hint}", PREFERENCE)
+    return invalid(f"{where}{first.message}; {first.hint}", PREFERENCE)
 
 
 def _supervised_report(path: Path, kind: str | None) -> Row:
@@ -71,7 +73,7 @@ def _supervised_report(path: Path, kind: str | None) -> Row:
     for number, row, fault in rows(path):
         wrong = fault or _supervised_fault(row, kind)
         if wrong:
-            return _invalid(f"Line {number}: {wrong}", kind)
+            return invalid(f"Line {number}: {wrong}", kind)
         count += 1
     return {"valid": True, "dataset_format": kind, "nlines": count}
 
@@ -99,5 +101,6 @@ def _supervised_fault(row: Row, kind: str | None) -> str | None:
     )
 
 
-def _invalid(error: str, kind: str | None) -> Row:
+def invalid(error: str, kind: str | None) -> Row:
+    """Return the report of a file that is refused."""
     return {"valid": False, "dataset_format": kind, "error": error, "error_type": "INVALID_FORMAT"}

@@ -8,9 +8,18 @@ import pytest
 import zstandard
 from safetensors.numpy import load as load_tensors
 
-from preftune.local.engine.checkpoint import adapter_archive, load_weights, merged_archive, save_weights, write_whole
+from preftune.local.engine.checkpoint import (
+    adapter_archive,
+    load_state,
+    load_weights,
+    merged_archive,
+    save_state,
+    save_weights,
+    write_whole,
+)
 from preftune.local.engine.model import WIDTH, base_weights
 from preftune.local.engine.parameters import LowRank, Weights
+from preftune.local.engine.train import State
 
 
 def trained() -> Weights:
@@ -152,3 +161,37 @@ def test_archives_name_no_time_and_no_owner(archive):
     with opened(archive(trained(), {})) as tar:
         facts = {(member.mtime, member.uid, member.gid, member.uname, member.mode) for member in tar}
     assert facts == {(0, 0, 0, "", 0o644)}
+
+
+NUMBERS = {"step": 6, "evals": 3, "waited": 1, "best_step": 4, "best_loss": 0.1 + 0.2, "halted": True}
+
+
+def state_of(weights: Weights, **numbers: float | None) -> State:
+    """A state as a training has it: of each array its moments, and a best one."""
+    roles = {"trained": 1.0, "first": -0.3, "second": 1e-30, "best": 7.0}
+    arrays = {f"{role}.{name}": value * np.float32(by) for role, by in roles.items() for name, value in weights.items()}
+    return State(arrays, NUMBERS | numbers)
+
+
+def states() -> dict[str, State]:
+    return {
+        "adapter": state_of(adapter().trained),
+        "at its beginning": state_of(base_weights(), step=1, best_step=0, best_loss=None, halted=False),
+        "whole model": state_of(trained()),
+    }
+
+
+@pytest.mark.parametrize("which", ["adapter", "at its beginning", "whole model"])
+def test_a_state_is_loaded_as_it_was_saved_bit_for_bit(tmp_path, which):
+    state, path = states()[which], tmp_path / "job" / "6.state.safetensors"
+    save_state(state, path)
+    found = load_state(path)
+    assert (found.numbers, found.step) == (state.numbers, state.step)
+    assert {value.dtype for value in found.arrays.values()} == {np.dtype(np.float32)}
+    assert_same(found.arrays, state.arrays)
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_a_state_takes_room_for_the_rows_that_were_trained_alone(tmp_path):
+    save_state(state_of(adapter().trained), tmp_path / "state")
+    assert (tmp_path / "state").stat().st_size < 100_000  # four whole B of one table are 3 MiB

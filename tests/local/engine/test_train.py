@@ -4,7 +4,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from preftune.local.engine.train import (
     Item,
     Row,
     Settings,
+    State,
+    Stopped,
     spread,
     total_steps,
     train,
@@ -465,3 +467,129 @@ def test_the_documented_sample_halts_at_72_and_promotes_48():
     told = outline(train(two(), Slope(examples=24), settings, Slope(losses=losses)))
     assert told[-2:] == [("stopped", 72, 48, 3.0), ("final", 48)]
     assert [item for item in told if item[0] == "epoch"][-1] == ("epoch", 72, 3)
+
+
+# --- halting where a test says
+
+
+def test_a_training_halts_at_the_step_that_it_is_told():
+    settings = Settings(epochs=5, batch_size=1, rate=0.5, halt_at=3, checkpoints=5, max_grad_norm=0.0, **CONSTANT)
+    items = list(train(two(), Slope(), settings))
+    assert outline(items)[-5:] == [
+        ("train", 3),
+        ("epoch", 3, 3),
+        ("checkpoint", 3),
+        ("stopped", 3, 3, None),
+        ("final", 3),
+    ]
+    np.testing.assert_allclose(items[-1].parameters.trained["w"], [-1.5, -1.5], rtol=1e-4)
+
+
+def test_a_halt_promotes_the_best_evaluation_where_early_stopping_watches():
+    settings = Settings(epochs=5, batch_size=1, rate=0.5, halt_at=3, evals=5, early_stopping=EarlyStopping(patience=9))
+    items = outline(train(two(), Slope(), settings, Slope(losses=[3.0, 2.0, 2.5])))
+    assert items[-2:] == [("stopped", 3, 2, 2.0), ("final", 2)]
+
+
+def test_a_halt_at_the_last_step_is_a_halt_and_one_behind_it_is_none():
+    settings = [Settings(epochs=2, batch_size=1, rate=0.5, halt_at=step) for step in (2, 3)]
+    ends = [outline(train(two(), Slope(), one))[-2:] for one in settings]
+    assert ends == [[("stopped", 2, 2, None), ("final", 2)], [("epoch", 2, 2), ("final", 2)]]
+
+
+# --- going on from a state
+
+
+def told(items: Iterable[Item]) -> list[Any]:
+    """Return all that happened to the last bit, checkpoints as the numbers of their states."""
+    return [
+        (item.step, item.state.numbers if item.state else None) if isinstance(item, Checkpoint) else item
+        for item in items
+    ]
+
+
+def fingerprint(parameters: Parameters) -> str:
+    return hashlib.sha256(b"".join(array.tobytes() for array in parameters.trained.values())).hexdigest()
+
+
+COURSES = {
+    "early stopping": {"evals": 6, "early_stopping": EarlyStopping(patience=2)},
+    "halted": {"evals": 2, "halt_at": 4},
+    "to the end": {"evals": 3, "warmup_ratio": 0.3, "weight_decay": 0.01, "max_grad_norm": 0.1},
+}
+TURNED = [EncodedPair(one.rejected, one.chosen) for one in PAIRS[:4]]  # what is learned makes these worse
+
+
+def course(kind: str, which: str, begin: State | None = None) -> tuple[Parameters, Iterator[Item]]:
+    parameters, held_out = PARAMETERS[kind](), Preference(TURNED, DPO())
+    settings = Settings(epochs=2, batch_size=4, rate=0.02, checkpoints=6, **COURSES[which])
+    return parameters, train(parameters, Preference(PAIRS[4:], DPO()), settings, held_out, begin=begin)
+
+
+def state_after(items: Iterable[Item], step: int) -> State:
+    """Return the state of a step's checkpoint; whoever trained goes no further."""
+    return next(item.state for item in items if isinstance(item, Checkpoint) and item.step == step and item.state)
+
+
+@pytest.mark.parametrize("which", sorted(COURSES))
+@pytest.mark.parametrize("kind", sorted(PARAMETERS))
+def test_a_training_that_goes_on_from_any_state_is_the_undisturbed_one_bit_for_bit(kind, which):
+    parameters, items = course(kind, which)
+    whole, model = told(items), fingerprint(parameters)
+    kept = [(index, item[0]) for index, item in enumerate(whole) if isinstance(item, tuple) and item[1]]
+    assert [step for _, step in kept] == {"early stopping": [1, 2, 3], "halted": [1, 2, 3, 4]}.get(
+        which, [1, 2, 3, 4, 5]
+    )
+    for index, step in kept:
+        _, left = course(kind, which)
+        parameters, rest = course(kind, which, begin=state_after(left, step))
+        assert told(rest) == whole[index + 1 :]
+        assert fingerprint(parameters) == model
+
+
+def test_a_training_halted_exactly_at_a_checkpoint_goes_on_to_its_end_alone():
+    _, left = course("low rank", "early stopping")
+    _, rest = course("low rank", "early stopping", begin=state_after(left, 3))
+    assert [type(item) for item in rest] == [Stopped, Checkpoint]
+
+
+def test_supervised_training_goes_on_as_well():
+    def learned(begin: State | None = None) -> tuple[Parameters, Iterator[Item]]:
+        parameters = PARAMETERS["low rank"]()
+        return parameters, train(parameters, Supervised(ANSWERS), SHORT, Supervised(ANSWERS[:3]), begin=begin)
+
+    parameters, items = learned()
+    whole, model = told(items), fingerprint(parameters)
+    parameters, rest = learned(state_after(learned()[1], 3))
+    after = told(rest)
+    assert [item.step for item in rows(after)] == [4, 5, 6]
+    assert after == whole[-len(after) :]
+    assert fingerprint(parameters) == model
+
+
+def test_early_stopping_goes_on_from_every_point_of_its_wait():
+    losses = [5.0, 4.0, 3.0, 3.5, 3.2, 1.0, 1.0]
+    settings = Settings(
+        epochs=7, batch_size=1, rate=0.5, evals=7, checkpoints=7, max_grad_norm=0.0,
+        early_stopping=EarlyStopping(patience=2), **CONSTANT,
+    )  # fmt: skip
+    whole = told(train(two(), Slope(), settings, Slope(losses=losses)))
+    states = [item for item in whole if isinstance(item, tuple)]
+    names = ("evals", "waited", "best_step", "best_loss", "halted")
+    assert [tuple(numbers[name] for name in names) for _, numbers in states[:-1]] == [
+        (1, 0, 1, 5.0, False), (2, 0, 2, 4.0, False), (3, 0, 3, 3.0, False), (4, 1, 3, 3.0, False), (5, 2, 3, 3.0, True)
+    ]  # fmt: skip
+    for step in range(1, 6):
+        state = state_after(train(two(), Slope(), settings, Slope(losses=losses)), step)
+        parameters = two()
+        rest = told(train(parameters, Slope(), settings, Slope(losses=losses[step:]), begin=state))
+        assert rest == whole[whole.index((step, state.numbers)) + 1 :]
+        np.testing.assert_allclose(parameters.trained["w"], [-1.5, -1.5], rtol=1e-4)
+
+
+def test_a_state_says_its_step_and_the_final_checkpoint_has_none():
+    settings = Settings(epochs=3, batch_size=1, rate=0.5, checkpoints=3)
+    kept = [item for item in train(two(), Slope(), settings) if isinstance(item, Checkpoint)]
+    assert [(item.step, item.final, item.state and item.state.step) for item in kept] == [
+        (1, False, 1), (2, False, 2), (3, True, None),
+    ]  # fmt: skip

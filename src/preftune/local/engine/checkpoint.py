@@ -15,10 +15,13 @@ from typing import Any
 
 import numpy as np
 import zstandard
+from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
+from preftune.local.engine.encode import TABLE_BITS
 from preftune.local.engine.model import base_weights
 from preftune.local.engine.parameters import Weights
+from preftune.local.engine.train import State
 
 _FORMAT = "preftune-embedded-1"
 _LEVEL = 3  # of zstd: weights are noise to a compressor
@@ -39,6 +42,28 @@ def load_weights(path: Path) -> Weights:
         else:
             array[:] = stored[name]
     return weights
+
+
+def save_state(state: State, path: Path) -> None:
+    """Write where a training stands, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, save(_sparse(state.arrays), metadata={"numbers": json.dumps(state.numbers)}))
+
+
+def load_state(path: Path) -> State:
+    """Return what `save_state` wrote."""
+    with safe_open(path, framework="numpy") as stored:
+        numbers = json.loads(stored.metadata()["numbers"])
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - it is no mapping
+    arrays: Weights = {}
+    for name, value in tensors.items():
+        if name.endswith(".values"):
+            table = np.zeros((1 << TABLE_BITS, value.shape[1]), value.dtype)
+            table[tensors[name.removesuffix(".values") + ".rows"]] = value
+            arrays[name.removesuffix(".values")] = table
+        elif not name.endswith(".rows"):
+            arrays[name] = value
+    return State(arrays, numbers)
 
 
 def merged_archive(weights: Weights, config: dict[str, Any]) -> bytes:
@@ -67,7 +92,7 @@ def write_whole(path: Path, content: bytes) -> None:
 def _sparse(weights: Weights) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     for name, value in weights.items():
-        if name.startswith(("context_", "prompt")) and not name.endswith("lora_A"):  # a table, or B of one
+        if len(value) == 1 << TABLE_BITS:  # a table, its B, or its moments
             rows = np.flatnonzero(value.any(axis=1)).astype(np.int32)
             arrays |= {f"{name}.rows": rows, f"{name}.values": np.ascontiguousarray(value[rows])}
         else:
