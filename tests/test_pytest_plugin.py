@@ -63,13 +63,14 @@ QUICK = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # the second im
 
 @pytest.fixture
 def run(pytester, tmp_path, monkeypatch):
-    """Return a function that runs a test file of a user in this process; no state of theirs may be written."""
+    """Return a function that runs a test file of a user, in this process or alone; no state may be written."""
     monkeypatch.setenv("PREFTUNE_STATE_DIR", str(tmp_path / "state-of-the-user"))
 
-    def run(*files, options=(), **outcomes):
+    def run(*files, options=(), alone=False, **outcomes):
         for number, file in enumerate(files):
             pytester.makepyfile(**{f"test_{number}": file})
-        result = pytester.runpytest_inprocess(*QUICK, "--strict-markers", "-W", "error", *options)
+        start = pytester.runpytest_subprocess if alone else pytester.runpytest_inprocess
+        result = start(*QUICK, "--strict-markers", "-W", "error", *options)
         result.assert_outcomes(**(outcomes or {"passed": 1}))
         assert not (tmp_path / "state-of-the-user").exists()
         return result
@@ -296,7 +297,8 @@ def test_the_marker_gives_a_test_the_environment_and_its_faults(run):
 
 
 def test_an_unmarked_test_has_no_server_no_environment_and_no_other_fixture(run):
-    run("""
+    run(
+        """
         import os
         import threading
 
@@ -304,7 +306,9 @@ def test_an_unmarked_test_has_no_server_no_environment_and_no_other_fixture(run)
             assert [name for name in request.fixturenames if "preftune" in name] == []
             assert not {name for name in os.environ if name in ("PREFTUNE_BASE_URL", "TOGETHER_BASE_URL")}
             assert not [thread.name for thread in threading.enumerate() if "preftune" in thread.name]
-    """)
+        """,
+        alone=True,
+    )
 
 
 def test_of_the_parameters_of_a_test_each_has_the_marks_that_it_carries(run):
@@ -530,12 +534,15 @@ def test_an_answer_of_the_recording_can_be_changed_by_the_name_of_its_operation(
 
 
 def test_the_mock_needs_no_server(run):
-    run("""
+    run(
+        """
         import threading
 
         def test_it(preftune_respx):
             assert not [thread.name for thread in threading.enumerate() if "preftune" in thread.name]
-    """)
+        """,
+        alone=True,
+    )
 
 
 def test_without_respx_a_test_that_asks_for_it_is_skipped_and_says_what_to_install(run, pytester):
