@@ -52,7 +52,7 @@ def serve():
         def start(*options, **environment):
             serving = Serving(*options, **environment)
             ending.callback(serving.process.communicate)
-            ending.callback(serving.process.kill)
+            ending.callback(serving.process.terminate)
             assert httpx.get(f"{serving.url}/openapi.json").status_code == 200
             return serving
 

@@ -1221,3 +1221,16 @@ def test_the_module_runs_the_worker_on_the_folder_that_it_is_given(tmp_path, mon
     monkeypatch.setattr(threading.Thread, "start", lambda self: None)
     with pytest.raises(FileNotFoundError, match="nowhere/worker"):
         runpy.run_path(runner.__file__, run_name="__main__")
+
+
+def test_a_file_that_is_deleted_before_its_tokens_are_kept_is_the_users_error(local, store, pairs, monkeypatch):
+    file_id = local.upload(pairs(3))
+    keep = runner._Run._keep_tokens
+
+    def late(run):
+        store.delete_file(file_id)
+        keep(run)
+
+    monkeypatch.setattr(runner._Run, "_keep_tokens", late)
+    job = local.train(training_file=file_id, training_method=DPO)
+    assert (job["status"], job["events"][-1]["message"]) == ("user_error", f"The file {file_id} was deleted.")

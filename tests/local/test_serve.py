@@ -476,7 +476,7 @@ def test_a_job_that_ran_at_instant_speed_goes_on_at_another(tmp_path, pairs_file
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "place", ["checkpoints/ft-1/2.safetensors.part", "files/file-1.ab.part", "uploads/u/1.ab.part"]
+    "place", ["checkpoints/ft-1/2.safetensors.part", "files/file-1.ab.part", "uploads/upload-1/1.ab.part"]
 )
 def test_a_server_sweeps_away_what_a_dead_one_was_writing(tmp_path, eventually, place):
     LocalServer(tmp_path).close()
@@ -487,6 +487,17 @@ def test_a_server_sweeps_away_what_a_dead_one_was_writing(tmp_path, eventually, 
     with LocalServer(tmp_path):
         eventually(lambda: not part.exists(), seconds=10)
     assert whole.read_bytes() == b"x"
+
+
+@pytest.mark.slow
+def test_a_server_removes_nothing_of_a_folder_that_was_not_its_own(tmp_path):
+    kept = [tmp_path / name for name in ("files/file-1.part", "uploads/upload-1/2.part", "checkpoints/run/model.part")]
+    for path in kept:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"mine")
+    with LocalServer(tmp_path):
+        pass
+    assert [path.read_bytes() for path in kept] == [b"mine"] * 3
 
 
 def test_a_folder_of_version_1_is_refused_by_both_versions(tmp_path):

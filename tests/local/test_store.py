@@ -332,20 +332,15 @@ def test_a_note_is_kept_over_what_it_was(store):
 # what a process that died was writing
 
 
-def test_a_sweep_removes_unfinished_files_of_one_folder_alone(store):
-    for name in ("files/a.part", "files/b", "checkpoints/ft-1/2.safetensors.part", "uploads/u/1.x.part"):
+def test_a_sweep_removes_what_has_the_shape_of_its_pattern_alone(store):
+    for name in ("files/file-1.ab.part", "files/file-1", "files/mine.part", "checkpoints/run/model.part"):
         path = store.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
-
-    def left():
-        return sorted(str(path.relative_to(store.folder)) for path in store.folder.glob("*/**/*") if path.is_file())
-
-    for folder in ("files", "checkpoints"):
-        store.sweep(folder)
-    assert left() == ["files/b", "uploads/u/1.x.part"]
-    store.sweep("uploads")
-    assert left() == ["files/b"]
+    store.sweep("files", "file-*.part")
+    store.sweep("checkpoints", "ft-*/*.part")
+    left = sorted(str(path.relative_to(store.folder)) for path in store.folder.glob("*/**/*") if path.is_file())
+    assert left == ["checkpoints/run/model.part", "files/file-1", "files/mine.part"]
 
 
 # uploads in parts

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -82,7 +83,7 @@ class Faults:
         with self._guard:
             self._rules.clear()
 
-    def __iter__(self) -> object:
+    def __iter__(self) -> Iterator[Fault]:
         """Iterate over the rules as they stand now."""
         return iter(list(self._rules))
 

@@ -71,7 +71,7 @@ def main(folder: str) -> None:
     threading.Thread(target=_watch, args=(wake, os.getppid()), daemon=True).start()
     with (store.folder / "worker").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the worker of a server that was killed may have a moment left
-        store.sweep("checkpoints")
+        store.sweep("checkpoints", "ft-*/*.part")
         while True:
             if not run_next(store):
                 moment = store.next_moment(clock.now())
@@ -190,7 +190,9 @@ class _Run:
         self._event("tokenized_dataset_upload_complete", "The tokens of the data are stored.")
 
     def _tokens(self, file_id: str) -> Iterator[Record]:
-        record = self._store.file(file_id) or {}
+        record = self._store.file(file_id)
+        if record is None:
+            raise UserError(f"The file {file_id} was deleted.")
         return tokenized.rows(self._store.file_path(file_id), record["report"]["dataset_format"], self._config)
 
     def _tell_unused(self) -> None:

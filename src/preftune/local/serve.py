@@ -72,9 +72,10 @@ class LocalServer:
             undo.enter_context(_locked(self.data_dir))
             self._store = store = Store(self.data_dir)
             undo.callback(store.close)
+            if store.is_made():  # what lies in a folder that was not ours is not ours to remove
+                store.sweep("files", "file-*.part")
+                store.sweep("uploads", "upload-*/*.part")
             store.prepare()
-            store.sweep("files")
-            store.sweep("uploads")
             store.forgive()
             self._clock = Clock(store)
             self._clock.start(factor)

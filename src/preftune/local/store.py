@@ -128,9 +128,13 @@ class Store:
         """Return where the tokens lie that a job was trained on."""
         return self.checkpoint_path(job_id, 0, ".tokenized.tar.zst")
 
-    def sweep(self, folder: str) -> None:
-        """Remove what a process that died was writing in `files`, `uploads` or `checkpoints`."""
-        for part in (self.folder / folder).rglob("*.part"):
+    def is_made(self) -> bool:
+        """Tell whether a server has used this folder before."""
+        return (self.folder / "preftune.db").is_file()
+
+    def sweep(self, folder: str, pattern: str) -> None:
+        """Remove what a process that died was writing in one of our folders, by the shape of its name."""
+        for part in (self.folder / folder).glob(pattern):
             part.unlink(missing_ok=True)
 
     # notes: what the server remembers of itself
