@@ -556,3 +556,52 @@ def test_without_respx_a_test_that_asks_for_it_is_skipped_and_says_what_to_insta
     """)
     result = run("def test_it(preftune_respx): pass", options=["-rs"], skipped=1)
     result.stdout.fnmatch_lines(["*preftune_respx needs respx: pip install respx*"])
+
+
+def test_the_markers_environment_stands_over_what_a_projects_fixtures_set(run):
+    run(
+        """
+        import os
+        import pytest
+
+        @pytest.fixture(autouse=True)
+        def no_service(monkeypatch):
+            for name in ("PREFTUNE_API_KEY", "PREFTUNE_BASE_URL", "TOGETHER_API_KEY"):
+                monkeypatch.setenv(name, "")
+            monkeypatch.setenv("NO_PROXY", "example.org")
+
+        @pytest.mark.preftune
+        def test_the_environment_is_that_of_the_server(preftune_server):
+            assert os.environ["PREFTUNE_BASE_URL"] == preftune_server.url
+            assert os.environ["TOGETHER_API_KEY"] == preftune_server.api_key
+            assert os.environ["NO_PROXY"] == "example.org,127.0.0.1"
+        """
+    )
+
+
+def test_rules_of_a_test_and_of_its_class_both_hold_the_tests_first(run):
+    run(
+        """
+        import pytest
+
+        @pytest.mark.preftune("GET /files 500 once", "GET /models 501 once")
+        class TestAll:
+            @pytest.mark.preftune("GET /files 503 once")
+            def test_the_rules_stand_in_order(self, preftune_server):
+                assert [rule.action for rule in preftune_server.faults] == ["503", "500", "501"]
+        """
+    )
+
+
+def test_a_keyword_of_the_marker_is_refused(run):
+    result = run(
+        """
+        import pytest
+
+        @pytest.mark.preftune(fault="GET /files 500 once")
+        def test_nothing():
+            pass
+        """,
+        errors=1,
+    )
+    result.stdout.fnmatch_lines(["*the marker preftune takes rules as texts, found the keyword fault; write @pytest*"])

@@ -4,9 +4,11 @@ Only pytest is imported here: a run that uses none of it pays for nothing else. 
 server of its own, on a free port. docs/testing.md shows what a test looks like.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -26,6 +28,8 @@ MARKER = (
     "each argument is a rule of what is to go wrong, as `preftune serve --fault` takes it"
 )
 
+_EXAMPLE = 'write @pytest.mark.preftune("POST /fine-tunes 500 once")'
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tell pytest of the marker."""
@@ -33,16 +37,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Have a test with the marker begin with its environment and its faults."""
+    """Have a test with the marker begin in its environment, with its faults."""
     if isinstance(item, pytest.Function) and item.get_closest_marker("preftune"):
-        # a new list: that of the item is shared by all parameters of the test
-        item.fixturenames = ["preftune_environment", "_preftune_marked", *item.fixturenames]
+        # last, so that a project's own fixtures, which may clear such variables, do not undo it; and a new list, since
+        # that of the item is shared by all parameters of the test
+        item.fixturenames = [*item.fixturenames, "_preftune_marked"]
 
 
 @pytest.fixture
 def _preftune_marked(request: pytest.FixtureRequest, preftune_faults: "Faults") -> None:
-    for rule in request.node.get_closest_marker("preftune").args:
-        preftune_faults.add(rule)
+    request.getfixturevalue("preftune_environment")
+    for marker in request.node.iter_markers("preftune"):  # that of the test, then of its class and its module
+        if marker.kwargs:
+            found = ", ".join(marker.kwargs)
+            pytest.fail(
+                f"the marker preftune takes rules as texts, found the keyword {found}; {_EXAMPLE}", pytrace=False
+            )
+        for rule in marker.args:
+            preftune_faults.add(rule)
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +144,8 @@ def _point_at(url: str, key: str, monkeypatch: pytest.MonkeyPatch, folder: "Path
     monkeypatch.setenv("PREFTUNE_BASE_URL", url)
     monkeypatch.setenv("TOGETHER_BASE_URL", url if _official_client() >= _ORIGIN_SINCE else f"{url}/v1")
     monkeypatch.setenv("PREFTUNE_STATE_DIR", str(folder / "preftune-state"))
+    for name in ("NO_PROXY", "no_proxy"):  # a proxy could not reach this machine
+        monkeypatch.setenv(name, ",".join(filter(None, [os.environ.get(name), urlsplit(url).hostname])))
 
 
 _ORIGIN_SINCE = 3  # from this version on, the official client's base URL is without /v1

@@ -255,3 +255,12 @@ def test_a_signal_that_comes_as_soon_as_the_last_line_is_printed_ends_it_as_clea
         codes.add(serving.end(signal.SIGTERM)[:2])
     assert codes == {(0, "Ended.\n")}
     assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_a_second_interrupt_is_not_swallowed(serve):
+    serving = serve("--speed", "0")
+    os.kill(serving.process.pid, signal.SIGSTOP)  # so that both are there before it can do anything
+    for _ in range(2):
+        serving.process.send_signal(signal.SIGINT)
+    os.kill(serving.process.pid, signal.SIGCONT)
+    assert serving.process.wait(20) in (0, 1, -signal.SIGINT)

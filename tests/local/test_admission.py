@@ -1,7 +1,8 @@
 import pytest
 
 from preftune.api.config import JobConfig, split_checkpoint
-from preftune.local.admission import Refused, admit, check_method, output_name, parent, wire_config
+from preftune.local.admission import admit, check_method, output_name, parent, wire_config
+from preftune.local.refusal import Refused
 
 
 @pytest.fixture
@@ -283,3 +284,33 @@ def test_a_method_that_no_job_may_have_has_no_price(body, param):
 )
 def test_a_tuned_model_is_called_after_its_model_its_suffix_and_its_job(model, suffix, expected):
     assert output_name(model, suffix, "ft-01234567-89ab") == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "message"),
+    [
+        ({"lr_scheduler": {"lr_scheduler_type": "cosine", "lr_scheduler_args": {"num_cycles": 1e308}}}, "num_cycles",
+         "num_cycles is 1e+308; at most 10000"),
+        ({"training_type": {"type": "Lora", "lora_alpha": 10**400}}, "lora_alpha", "at most 1000000"),
+        ({"training_type": {"type": "Lora", "lora_trainable_modules": "q_proj;rm"}}, "lora_trainable_modules",
+         "lora_trainable_modules is 'q_proj;rm'; it must be all-linear, or names separated by commas"),
+        ({"model": "acme/ti\nny"}, "model", "it must be a name such as"),
+        ({"model": "acme/.."}, "model", "model is 'acme/..'; it must be a name such as Qwen/Qwen3-8B"),
+        ({"model": "acme/"}, "model", "it must be a name such as"),
+        ({"suffix": "a/b"}, "suffix", "must be a part of a name"),
+        ({"suffix": "a\\b"}, "suffix", "must be a part of a name"),
+        ({"suffix": ".."}, "suffix", "must be a part of a name"),
+        ({"suffix": ".a"}, "suffix", "must be a part of a name"),
+        ({"suffix": "a\x00"}, "suffix", "must be a part of a name"),
+        ({"suffix": "a b"}, "suffix", "must be a part of a name"),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_a_slip_or_a_trap_is_refused(body, store, change, param, message):
+    status, found, sentence = refusal(body | change, store)
+    assert (status, found, message in sentence) == (400, param, True)
+
+
+@pytest.mark.parametrize("modules", ["all-linear", "q_proj", "q_proj, v_proj", "model.layers.0.mlp,k_proj"])
+def test_names_of_modules_are_taken(body, store, modules):
+    kind = admit(body | {"training_type": {"type": "Lora", "lora_trainable_modules": modules}}, store).training_type
+    assert kind.lora_trainable_modules == modules

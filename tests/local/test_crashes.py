@@ -71,7 +71,9 @@ class Served:
 
     def kill(self, target):
         """Kill the server, the worker, or both at once, with a signal that none of them sees."""
-        victims = [pid for pid, words in processes(self.folder).items() if "preftune.local.runner" in words]
+        victims = [
+            pid for pid, words in processes(self.folder).items() if any("local.runner" in word for word in words)
+        ]
         if target == "server":
             victims = []
         if target != "worker":

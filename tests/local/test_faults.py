@@ -304,3 +304,20 @@ def test_threads_may_add_and_remove_rules_while_others_ask():
         for each in asking:
             each.result()
     assert list(faults) == []
+
+
+@pytest.mark.parametrize("path", ["/files/a?", "/files/[ab]", "/files/a.c"])
+def test_nothing_but_a_star_stands_for_anything(path):
+    faults = Faults()
+    faults.add(f"GET {path} 500")
+    assert [faults.of_request("GET", one) is not None for one in ("/files/ab", "/files/a", "/files/abc", path)] == [
+        False, False, False, True,
+    ]  # fmt: skip
+
+
+def test_a_rule_of_files_waits_until_it_has_acted_as_often_as_it_may():
+    faults = Faults()
+    assert not faults.awaits_file()
+    faults.add("job-error")
+    faults.add("invalid-format once")
+    assert (faults.awaits_file(), faults.of_file(), faults.awaits_file()) == (True, {"invalid-format": 1}, False)

@@ -101,9 +101,8 @@ def test_the_fields_of_an_upload_may_come_in_any_form(local, given):
         ({"file_name": "pairs"}, "fine-tune", "jsonl"),
         ({"file_name": "pairs", "file_type": "", "purpose": "", "checksum": ""}, "fine-tune", "jsonl"),
         ({"file_name": "pairs.jsonl", "file_type": "parquet"}, "fine-tune", "parquet"),
-        ({"file_name": "pairs.parquet"}, "fine-tune", "parquet"),
-        ({"file_name": "pairs.parquet", "purpose": "eval"}, "eval", "parquet"),
-        ({"file_name": "table.csv", "purpose": "eval"}, "eval", "csv"),
+        ({"file_name": "pairs.parquet"}, "fine-tune", "jsonl"),
+        ({"file_name": "table.csv", "file_type": "csv", "purpose": "eval"}, "eval", "csv"),
     ],
 )
 def test_purpose_and_type_have_defaults(local, fields, purpose, file_type):
@@ -120,8 +119,6 @@ REFUSED = [
     ({"file_name": "a\nb.jsonl"}, "file_name"),
     ({"file_name": "a\x7f.jsonl"}, "file_name"),
     ({"file_name": f"{'a' * 1000}.jsonl"}, "file_name"),
-    ({"file_name": "a.csv"}, "file_type"),
-    ({"file_name": "a.exe"}, "file_type"),
     ({"file_type": "csv"}, "file_type"),
     ({"file_type": "exe"}, "file_type"),
     ({"purpose": "dinner"}, "purpose"),
@@ -247,7 +244,7 @@ def test_a_file_is_read_and_its_report_shown(local, content, status, report):
 
 
 def test_a_file_that_cannot_be_read_at_all_is_failed_with_the_reason(local, monkeypatch, caplog):
-    def broken(path, name, file_type):
+    def broken(path, name, file_type, **_):
         raise OSError("the disk is gone")
 
     monkeypatch.setattr(validate, "report", broken)
@@ -276,7 +273,7 @@ def test_a_fault_on_command_refuses_the_next_file_alone(store, make_local):
 
 def test_a_file_deleted_before_it_is_read_is_passed_over(local, store, monkeypatch, eventually, caplog):
     go_on, begun = threading.Event(), []
-    monkeypatch.setattr(validate, "report", lambda path, *_: begun.append(path.name) or {"valid": go_on.wait(20)})
+    monkeypatch.setattr(validate, "report", lambda path, *_, **__: begun.append(path.name) or {"valid": go_on.wait(20)})
     ids = [sent(local, b'{"text": "%d"}' % number).json()["id"] for number in range(3)]
     eventually(lambda: begun)
     assert local.call("DELETE", f"/v1/files/{ids[1]}").status_code == 200
@@ -301,7 +298,7 @@ def test_files_that_the_last_server_did_not_finish_are_read(local, store, eventu
 
 def test_the_application_ends_after_the_file_that_is_being_read(store, monkeypatch):
     seen = []
-    monkeypatch.setattr(validate, "report", lambda path, *_: seen.append(path.name) or {"valid": True})
+    monkeypatch.setattr(validate, "report", lambda path, *_, **__: seen.append(path.name) or {"valid": True})
     record = {"id": "file-1", "created_at": 1, "filename": "f", "purpose": "fine-tune", "file_type": "jsonl"}
     store.add_file(record | {"checksum": ""})
     store.set_file("file-1", status="QUEUED")
@@ -400,10 +397,10 @@ def test_a_file_comes_whole_in_one_request(local, store, eventually, path):
     assert kept(store) == [file["id"]]
 
 
-def test_a_part_brings_its_own_name_and_that_tells_the_type(local):
+def test_a_part_brings_its_own_name_and_is_of_the_usual_type(local):
     file = sent(local, b"a,b\n", name="dir/table.csv", file_name="", purpose="eval").json()
     shown = (file["filename"], file["FileType"], file["purpose"], file["processing_status"])
-    assert shown == ("table.csv", "csv", "eval", "COMPLETED")
+    assert shown == ("table.csv", "jsonl", "eval", "COMPLETED")
 
 
 def test_a_large_part_is_kept_whole(local):
@@ -672,7 +669,7 @@ def test_an_upload_in_three_steps_is_none_in_parts(local, what):
         ({"file_size": None}, "file_size"),
         ({"file_size": True}, "file_size"),
         ({"file_size": limits.MAX_FILE + 1}, "file_size"),
-        ({"file_type": {}, "file_name": "a.exe"}, "file_type"),
+        ({"file_type": ["jsonl"]}, "file_type"),
         ({"num_parts": 0}, "num_parts"),
         ({"num_parts": None}, "num_parts"),
         ({"num_parts": limits.MAX_PARTS + 1}, "num_parts"),
@@ -716,3 +713,58 @@ def test_a_file_that_goes_while_its_parts_are_put_together_leaves_nothing(local,
     answer = local.call("POST", "/v1/files/multipart/complete", json=body)
     assert fault(answer)[0] == 404
     assert kept(store) == []
+
+
+def test_an_upload_whose_file_is_deleted_while_it_is_put_together_is_not_found(local, store, monkeypatch):
+    body = put(local, initiated(local))
+    join = file_routes.put_together
+
+    async def late(*given, **more):
+        assert local_delete(store, body["file_id"])
+        return await join(*given, **more)
+
+    def local_delete(store, file_id):
+        store.delete_file(file_id)
+        return store.file(file_id) is None
+
+    monkeypatch.setattr(file_routes, "put_together", late)
+    assert fault(ended(local, "complete", body))[:2] == (404, "not_found_error")
+
+
+def test_parts_that_vanish_from_the_disk_are_a_failure_of_the_server(local, store, caplog):
+    body = put(local, initiated(local))
+    store.upload_path(body["upload_id"], 1).unlink()
+    assert ended(local, "complete", body).status_code == 500
+    assert "FileNotFoundError" in caplog.text
+
+
+def test_content_that_was_refused_is_read_again_when_it_comes_again(local):
+    first, second = local.upload(b"{}\n"), local.upload(b"{}\n")
+    assert first != second
+    assert [one["processing_status"] for one in local.get("/v1/files")["data"]] == ["INVALID_FORMAT"] * 2
+
+
+def test_a_fault_of_files_waits_for_known_content_too(local):
+    good = local.upload([{"text": "a"}])
+    local.options.faults.add("invalid-format once")
+    refused = local.upload([{"text": "a"}])
+    assert local.get(f"/v1/files/{refused}")["processing_status"] == "INVALID_FORMAT"
+    assert local.upload([{"text": "a"}]) == good
+
+
+@pytest.mark.parametrize("content", [b"\n" * 10**6, b'{"text": "a"}\n' * 10**5, b'{"input": 1}\n' * 10**5])
+def test_a_file_that_is_being_read_when_the_server_ends_is_read_by_the_next(store, content, eventually):
+    record = {"id": "file-1", "created_at": 1, "filename": "f", "purpose": "fine-tune", "file_type": "jsonl"}
+    store.add_file(record | {"checksum": ""})
+    store.file_path("file-1").write_bytes(content)
+    store.set_file("file-1", status="QUEUED")
+
+    async def life(until):
+        app = make_app(store, Options(api_key=KEY), wake=lambda: None)
+        async with app.router.lifespan_context(app):
+            await asyncio.to_thread(eventually, lambda: store.file("file-1")["status"] in until)
+
+    asyncio.run(life(["RUNNING"]))
+    assert store.file("file-1")["status"] == "RUNNING"
+    store.file_path("file-1").write_bytes(b'{"text": "a"}\n')
+    asyncio.run(life(["COMPLETED"]))

@@ -17,8 +17,8 @@ CONTENT = json.dumps({"text": random.Random(7).randbytes(200_000).hex()}).encode
 class _NoWorker:
     """A worker that is not there: most of these tests train nothing."""
 
-    def __init__(self, folder):
-        self.wake = folder.exists
+    def __init__(self, store):
+        self.wake = store.is_made
 
     def close(self):
         """Do nothing."""
@@ -112,9 +112,9 @@ def test_a_status_on_command_carries_its_retry_after(local, asked, header):
     assert (answer.status_code, answer.headers["retry-after"]) == (429, header)
 
 
-def test_a_fault_comes_before_the_key_is_looked_at(local):
+def test_a_request_without_the_key_uses_no_fault_up(local):
     local.options.faults.add("/files 503 once")
-    assert [local.call("GET", "/v1/files", key=None).status_code for _ in range(2)] == [503, 401]
+    assert [local.call("GET", "/v1/files", **sent).status_code for sent in ({"key": None}, {}, {})] == [401, 503, 200]
 
 
 @pytest.mark.parametrize("root", ["/v1", "/v1/v1"])
@@ -229,7 +229,7 @@ def test_a_server_that_ends_while_a_slow_request_waits_says_nothing(capfd):
     with LocalServer() as server:
         server.faults.add("* slow=30")
         with pytest.raises(httpx.ReadTimeout):
-            httpx.get(server.url, timeout=0.05)
+            httpx.get(server.url, headers={"authorization": f"Bearer {server.api_key}"}, timeout=0.05)
     assert capfd.readouterr() == ("", "")
 
 
@@ -532,3 +532,41 @@ def _sent(body):
             yield piece
 
     return pieces()
+
+
+# secrets
+
+
+def test_the_record_hides_keys_cookies_and_signatures(local):
+    headers = {"x-api-key": "secret", "cookie": "a=secret", "proxy-authorization": "secret", "idempotency-key": "one"}
+    local.call("GET", "/storage/tokens/ft-1", params={"signature": "secret", "expires": "5"}, headers=headers)
+    seen = local.options.requests[-1]
+    assert {name: seen.headers.get(name) for name in (*headers, "authorization")} == {
+        "x-api-key": "***", "cookie": "***", "proxy-authorization": "***", "idempotency-key": "one",
+        "authorization": None,
+    }  # fmt: skip
+    assert seen.query == {"signature": "***", "expires": "5"}
+
+
+def test_the_record_hides_the_keys_in_a_body(local):
+    given = {"model": "m", "wandb_key": 'se"cret', "wandb_api_key": "secret", "hf_api_token": "secret", "suffix": "s"}
+    local.call("POST", "/v1/fine-tunes", json=given)
+    hidden = dict.fromkeys(("wandb_key", "wandb_api_key", "hf_api_token"), "***")
+    assert local.options.requests[-1].json == given | hidden
+
+
+def test_the_record_hides_a_key_that_it_keeps_a_part_of(local):
+    local.call("POST", "/v1/fine-tunes", json={"suffix": "x" * (64 * 2**10 - 40), "wandb_key": "secret" * 9})
+    assert b"secret" not in local.options.requests[-1].body
+
+
+def test_a_server_and_its_record_show_no_secret(local):
+    local.call("POST", "/v1/fine-tunes", json={"model": "private"})
+    assert "private" not in repr(local.options.requests[-1])
+    assert local.options.api_key not in repr(local.options)
+
+
+def test_a_path_cannot_break_a_line_of_the_log(local, caplog):
+    caplog.set_level(logging.INFO, "preftune.local")
+    local.call("GET", "/v1/files/a%0Aforged")
+    assert [one.getMessage() for one in caplog.records] == ["GET /v1/files/a%0Aforged 404"]

@@ -4,7 +4,6 @@ import json
 import pytest
 from starlette.requests import Request
 
-from preftune.local.admission import Refused
 from preftune.local.reading import (
     between,
     envelope,
@@ -16,6 +15,7 @@ from preftune.local.reading import (
     text,
     thinned,
 )
+from preftune.local.refusal import Refused
 
 
 def request(*pieces, query=b"", kind=b"application/json"):
@@ -228,9 +228,8 @@ def test_no_rows_are_none_at_any_resolution():
 
 
 @pytest.mark.parametrize("resolution", [-1, 0])
-def test_a_resolution_under_one_is_refused(resolution):
-    message = f"resolution is {resolution}; it must be at least 1"
-    assert refused(thinned, rows_of("tt"), resolution) == ("resolution", message)
+def test_a_resolution_under_one_thins_nothing(resolution):
+    assert thinned(rows_of("tte"), resolution) == rows_of("tte")
 
 
 # errors
@@ -263,3 +262,23 @@ def test_an_error_names_its_field_and_its_code():
     answer = error_answer(404, "Nein, ümlaut.", param="a")
     error = {"message": "Nein, ümlaut.", "type": "not_found_error", "param": "a", "code": None}
     assert (answer.status_code, json.loads(answer.body)) == (404, {"error": error})
+
+
+@pytest.mark.parametrize("host", ["", "[", "a b", "a/b", "a:port", "[::1", "me@example.org"])
+def test_a_host_that_is_none_has_no_address(local, host):
+    answer = local.call("POST", "/v1/files", data={"file_name": "a.jsonl"}, headers={"host": host})
+    assert (answer.status_code, "Host" in answer.json()["error"]["message"]) == (400, True)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8765", "[::1]:8765", "my-machine.example.org"])
+def test_an_address_is_given_under_the_name_that_the_request_used(local, host):
+    answer = local.call("POST", "/v1/files", data={"file_name": "a.jsonl"}, headers={"host": host})
+    assert answer.headers["location"].startswith(f"http://{host}/storage/files/file-")
+
+
+@pytest.mark.parametrize("charset", ["punycode", "undefined"])
+def test_a_form_in_a_charset_that_does_not_read_is_refused(local, charset):
+    kind = f"multipart/form-data; boundary=x; charset={charset}"
+    body = b'--x\r\nContent-Disposition: form-data; name="file_name"\r\n\r\n\xff-a.jsonl\r\n--x--\r\n'
+    answer = local.call("POST", "/v1/files", content=body, headers={"content-type": kind})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")

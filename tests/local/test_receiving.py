@@ -3,8 +3,8 @@ import hashlib
 
 import pytest
 
-from preftune.local.admission import Refused
 from preftune.local.receiving import put_together, receive
+from preftune.local.refusal import Refused
 
 MIB = 2**20
 

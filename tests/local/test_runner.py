@@ -5,7 +5,6 @@ import itertools
 import json
 import math
 import os
-import runpy
 import sys
 import tarfile
 import threading
@@ -944,7 +943,8 @@ def test_a_job_that_ends_without_running_again_leaves_no_state_either(local, sto
 
 
 def test_the_worker_removes_what_a_dead_one_was_writing(store, monkeypatch):
-    part, whole = (store.checkpoint_path("ft-1", 2, suffix) for suffix in (".safetensors.part", ".safetensors"))
+    job_id = store.add_job("ft-01234567-89ab-cdef-0123-456789abcdef", output_name="local/a", config={}, facts={})
+    part, whole = (store.checkpoint_path(job_id, 2, suffix) for suffix in (".safetensors.part", ".safetensors"))
     part.parent.mkdir()
     for path in (part, whole):
         path.write_bytes(b"x")
@@ -979,9 +979,13 @@ def test_a_user_error_on_command_is_told_as_the_users(local, chats):
     assert messages(job, "job_error") == ["A fault on command, at step 3."]
 
 
-def test_a_fault_behind_the_last_step_never_comes(local, chats):
-    local.options.faults.add("job-error at step 4")
-    assert local.train(training_file=local.upload(chats(1)), n_epochs=3)["status"] == "completed"
+@pytest.mark.parametrize(
+    ("kind", "status"), [("job-error", "error"), ("refund", "error"), ("user_error", "user_error")]
+)
+def test_a_fault_behind_the_last_step_comes_at_the_last(local, chats, kind, status):
+    local.options.faults.add(f"{kind} at step 400 once")
+    job = local.train(training_file=local.upload(chats(1)), n_epochs=3)
+    assert (job["status"], local.steps(job, "train")) == (status, [1, 2, 3])
 
 
 def test_an_early_stop_on_command_ends_completed_at_its_step(local, chats):
@@ -1214,13 +1218,6 @@ def test_the_worker_ends_when_its_server_is_gone_although_the_pipe_is_open(pipe,
     with pytest.raises(_Ended, match="0"):
         runner._watch(wake, 7)
     assert not wake.is_set()
-
-
-def test_the_module_runs_the_worker_on_the_folder_that_it_is_given(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["runner", str(tmp_path / "nowhere")])
-    monkeypatch.setattr(threading.Thread, "start", lambda self: None)
-    with pytest.raises(FileNotFoundError, match="nowhere/worker"):
-        runpy.run_path(runner.__file__, run_name="__main__")
 
 
 def test_a_file_that_is_deleted_before_its_tokens_are_kept_is_the_users_error(local, store, pairs, monkeypatch):

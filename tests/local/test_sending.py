@@ -7,7 +7,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from preftune.local.admission import Refused
+from preftune.local.refusal import Refused
 from preftune.local.sending import send_file
 
 CONTENT = b"0123456789"
@@ -147,3 +147,17 @@ def test_a_file_that_is_not_there_is_not_found(tmp_path):
     with pytest.raises(Refused) as caught:
         asyncio.run(_asked("GET", tmp_path / "nothing", {}))
     assert (caught.value.status, caught.value.message) == (404, "the file is not there")
+
+
+def test_a_file_that_is_deleted_while_it_is_sent_arrives_whole(ask):
+    async def endpoint(request):
+        answer = await send_file(request, ask.path, "the file")
+        ask.path.unlink()
+        return answer
+
+    async def asked():
+        transport = httpx.ASGITransport(Starlette(routes=[Route("/", endpoint)]))
+        async with httpx.AsyncClient(transport=transport, base_url="http://local") as client:
+            return await client.get("/", headers={"range": "bytes=2-"})
+
+    assert asyncio.run(asked()).content == CONTENT[2:]

@@ -20,6 +20,7 @@ from preftune import Client, LocalServer
 from preftune.errors import LocalServerError
 from preftune.local import serve
 from preftune.local.clock import PENDING, QUEUED, UPLOADING
+from preftune.local.store import Store
 
 LONG = {"n_epochs": 20, "batch_size": 1}  # over hundreds of steps, so that something can happen in between
 
@@ -151,8 +152,8 @@ def test_a_server_that_does_not_start_is_an_error_and_undone(tmp_path, monkeypat
 class _NoWorker:
     """A worker that is not there."""
 
-    def __init__(self, folder):
-        self.wake = folder.exists
+    def __init__(self, store):
+        self.wake = store.is_made
 
     def close(self):
         """Do nothing."""
@@ -253,13 +254,15 @@ def test_the_worker_ends_with_its_server_however_that_happens(tmp_path, eventual
 
 
 @pytest.mark.slow
-def test_a_worker_that_does_not_end_by_itself_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(serve, "_END_TIMEOUT", 0.05)
-    worker = serve._Worker(tmp_path)
+def test_a_worker_that_does_not_end_by_itself_is_killed(tmp_path):
+    store = Store(tmp_path)
+    store.prepare()
+    worker = serve._Worker(store)
     os.kill(worker._process.pid, signal.SIGSTOP)
     worker.close()
     assert worker._process.returncode == -signal.SIGKILL
     worker.wake()
+    store.close()
 
 
 def test_the_programs_own_logging_is_left_alone(tmp_path):
@@ -474,19 +477,22 @@ def test_a_job_that_ran_at_instant_speed_goes_on_at_another(tmp_path, pairs_file
 # leftovers
 
 
+ID = "01234567-89ab-cdef-0123-456789abcdef"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "place", ["checkpoints/ft-1/2.safetensors.part", "files/file-1.ab.part", "uploads/upload-1/1.ab.part"]
-)
-def test_a_server_sweeps_away_what_a_dead_one_was_writing(tmp_path, eventually, place):
+@pytest.mark.parametrize("place", [f"checkpoints/ft-{ID}/2.pt.part", f"files/file-{ID}", f"uploads/upload-{ID}/1"])
+def test_a_server_sweeps_away_what_a_dead_one_left(tmp_path, eventually, place):
     LocalServer(tmp_path).close()
-    part, whole = tmp_path / place, tmp_path / place.removesuffix(".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    for path in (part, whole):
+    left, mine = tmp_path / place, (tmp_path / place).with_name("mine.part")
+    if left.parent.name not in ("files", "checkpoints"):
+        mine = left.parent.parent / "mine.part"
+    left.parent.mkdir(parents=True, exist_ok=True)
+    for path in (left, mine):
         path.write_bytes(b"x")
     with LocalServer(tmp_path):
-        eventually(lambda: not part.exists(), seconds=10)
-    assert whole.read_bytes() == b"x"
+        eventually(lambda: not left.exists(), seconds=10)
+    assert mine.read_bytes() == b"x"
 
 
 @pytest.mark.slow
@@ -523,3 +529,101 @@ def test_no_clock_is_turned_back_or_to_the_end_of_time(tmp_path, seconds):
 def test_an_empty_host_is_refused():
     with pytest.raises(LocalServerError, match="host: expected an address, found an empty text"):
         LocalServer(host="")
+
+
+# damage and ends
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "files", "uploads"])
+def test_a_file_in_place_of_a_folder_is_an_error_until_it_is_removed(tmp_path, name):
+    (tmp_path / name).write_bytes(b"mine")
+    for _ in range(2):
+        with pytest.raises(LocalServerError, match=f"{name}: expected a folder") as error:
+            LocalServer(tmp_path)
+        assert one_sentence(error)
+    (tmp_path / name).unlink()
+    LocalServer(tmp_path).close()
+
+
+def test_a_folder_in_place_of_the_workers_lock_is_an_error(tmp_path):
+    (tmp_path / "worker").mkdir()
+    with pytest.raises(LocalServerError, match="cannot be written, Is a directory"):
+        LocalServer(tmp_path)
+
+
+def test_a_database_without_a_table_is_an_error(tmp_path):
+    LocalServer(tmp_path).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "preftune.db")) as db:
+        db.execute("DROP TABLE parts")
+    with pytest.raises(LocalServerError, match="no such table: parts") as error:
+        LocalServer(tmp_path)
+    assert one_sentence(error)
+
+
+def test_an_empty_text_is_no_folder():
+    with pytest.raises(LocalServerError, match="data_dir: expected a folder, found an empty text"):
+        LocalServer("")
+
+
+def test_a_server_that_is_closed_says_so(tmp_path):
+    server = LocalServer(tmp_path)
+    server.close()
+    server.close()
+    for use in (lambda: server.unfinished, lambda: server.turn(1)):
+        with pytest.raises(LocalServerError, match="the server is closed; open another"):
+            use()
+
+
+@pytest.mark.slow
+def test_a_clock_that_crawls_harms_nobody(tmp_path, pairs_file, eventually):
+    with LocalServer(tmp_path, speed=1e-300) as server, connected(server) as client:
+        job = begin(client, pairs_file)
+        server.turn(PENDING + QUEUED)
+        eventually(lambda: status(client, job) == "uploading")
+        server.turn(UPLOADING)
+        eventually(lambda: status(client, job) == "completed")
+
+
+@pytest.mark.slow
+def test_a_closed_server_waits_for_no_fork_that_holds_the_workers_pipe(tmp_path):
+    server = LocalServer(tmp_path)
+    child = os.fork()
+    if not child:
+        signal.pause()
+    try:
+        server.close()
+        assert server._worker._process.returncode is not None
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.slow
+def test_the_worker_takes_nothing_from_the_current_folder(tmp_path, pairs_file):
+    (tmp_path / "queue.py").write_text("raise SystemExit('not the library')")
+    (tmp_path / "numpy.py").write_text("raise SystemExit('not the library')")
+    script = """
+import pathlib, sys
+from preftune import Client, LocalServer
+with LocalServer() as server, Client(base_url=server.url, api_key=server.api_key, state_dir="") as client:
+    file = client.files.wait(client.files.upload(sys.argv[1]), poll_interval=0.01)
+    job = client.fine_tuning.create(model="m", training_file=file.id, training_method="dpo")
+    print(client.fine_tuning.wait(job, poll_interval=0.01).status)
+"""
+    command = [sys.executable, "-P", "-c", script, str(pairs_file)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout, done.stderr) == ("completed\n", "")
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_start_ends_the_jobs_that_wait_for_it(
+    tmp_path, pairs_file, monkeypatch, caplog, eventually
+):
+    monkeypatch.setattr(serve, "_BEGIN", "raise SystemExit(3)")
+    monkeypatch.setattr(serve, "_LONGEST_REST", 0.01)
+    with LocalServer(tmp_path) as server, connected(server) as client:
+        job = begin(client, pairs_file)
+        eventually(lambda: status(client, job) == "error")
+        last = list(client.fine_tuning.list_events(job))[-1]
+    assert last.message == "The worker cannot start: it ended with status 3; what it printed says why."
+    assert "The worker cannot start" in caplog.text

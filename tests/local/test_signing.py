@@ -3,7 +3,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from preftune.local import limits
-from preftune.local.admission import Refused
+from preftune.local.refusal import Refused
 from preftune.local.signing import Signer
 from preftune.local.store import Store
 

@@ -332,15 +332,27 @@ def test_a_note_is_kept_over_what_it_was(store):
 # what a process that died was writing
 
 
-def test_a_sweep_removes_what_has_the_shape_of_its_pattern_alone(store):
-    for name in ("files/file-1.ab.part", "files/file-1", "files/mine.part", "checkpoints/run/model.part"):
+def test_a_sweep_removes_what_is_unfinished_or_has_no_record_and_is_named_as_ours(store):
+    known, gone = "01234567-89ab-cdef-0123-456789abcdef", "fedcba98-89ab-cdef-0123-456789abcdef"
+    store.add_file(FILE | {"id": f"file-{known}"})
+    store.add_upload(f"upload-{known}", f"file-{known}", size=7, parts=3)
+    store.add_job(f"ft-{known}", output_name="local/a", config={}, facts={})
+    kept = [
+        f"checkpoints/ft-{known}/2.safetensors", "checkpoints/mine/model.part", f"files/file-{known}", "files/file-1",
+        "files/mine.part", f"uploads/upload-{known}/1",
+    ]  # fmt: skip
+    swept = [
+        f"checkpoints/ft-{known}/2.safetensors.part", f"checkpoints/ft-{gone}/2.safetensors", f"files/file-{gone}",
+        f"files/file-{known}.0a1b2c3d.part", f"uploads/upload-{gone}/1", f"uploads/upload-{known}/2.0a1b2c3d.part",
+    ]  # fmt: skip
+    for name in kept + swept:
         path = store.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
-    store.sweep("files", "file-*.part")
-    store.sweep("checkpoints", "ft-*/*.part")
-    left = sorted(str(path.relative_to(store.folder)) for path in store.folder.glob("*/**/*") if path.is_file())
-    assert left == ["checkpoints/run/model.part", "files/file-1", "files/mine.part"]
+    store.sweep()
+    store.sweep_checkpoints()
+    left = sorted(path.relative_to(store.folder).as_posix() for path in store.folder.glob("*/**/*") if path.is_file())
+    assert left == kept
 
 
 # uploads in parts

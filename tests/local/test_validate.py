@@ -59,10 +59,19 @@ def test_every_supervised_layout_reads_as_messages(row, kind, messages):
     [
         ({"messages": []}, "messages must be a list of at least one message"),
         ({"messages": "hi"}, "messages must be a list of at least one message"),
-        ({"messages": ["hi"]}, "messages[0] must be an object with a role"),
-        ({"messages": [{"role": "bot", "content": "x"}]}, "messages[0] must be an object with a role"),
-        ({"messages": [{"role": ["user"], "content": "x"}]}, "messages[0] must be an object with a role"),
-        ({"messages": [*CHAT, {"role": "user", "content": None}]}, "messages[2].content must be text"),
+        ({"messages": ["hi"]}, "messages[0] must be an object with a role, one of system, user, assistant, tool"),
+        (
+            {"messages": [{"role": "bot", "content": "x"}]},
+            "messages[0] must be an object with a role, one of system, user, assistant, tool",
+        ),
+        (
+            {"messages": [{"role": ["user"], "content": "x"}]},
+            "messages[0] must be an object with a role, one of system, user, assistant, tool",
+        ),
+        (
+            {"messages": [*CHAT, {"role": "user", "content": None}]},
+            "messages[2].content must be text or a list of content parts",
+        ),
         ({"messages": CHAT[:1]}, "messages must hold an answer of the assistant"),
         ({"prompt": 5, "completion": "b"}, "prompt is a number; it must be text"),
         ({"prompt": "a", "completion": None}, "completion is null; it must be text"),

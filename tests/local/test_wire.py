@@ -97,8 +97,8 @@ def test_a_price_is_told_apart_from_none_by_one_word():
 
 def test_every_state_that_the_store_counts_as_unfinished_is_one_of_a_job():
     known = typing.get_args(typing.get_type_hints(wire.Job)["status"])
-    assert set(store._UNFINISHED) < set(known)
-    assert set(known) - set(store._UNFINISHED) == {"cancelled", "completed", "error", "user_error"}
+    assert set(store.UNFINISHED) < set(known)
+    assert set(known) - set(store.UNFINISHED) == {"cancelled", "completed", "error", "user_error"}
 
 
 def test_a_retrieved_job_says_all_that_a_job_says():

@@ -55,10 +55,16 @@ def _batch(value: object) -> object:
     )
 
 
-def _short(value: str) -> str:
+def _suffix(value: str) -> str:
     if len(value) > MAX_SUFFIX:
         text = "must have at most {most} characters, found {count}"
         raise PydanticCustomError("short", text, {"most": MAX_SUFFIX, "count": len(value)})
+    if not value.isprintable() or value.startswith(".") or ".." in value or re.search(r"[\s/\\:]", value):
+        text = (
+            "must be a part of a name, without spaces, slashes, colons and leading or double dots, found {value}; "
+            "letters, digits, '-', '_' and '.' are safe"
+        )
+        raise PydanticCustomError("name", text, {"value": repr(value)})
     return value
 
 
@@ -144,7 +150,7 @@ class JobConfig(Knobs):
     max_grad_norm: NotNegative = 1.0
     weight_decay: NotNegative = 0.0
     random_seed: Annotated[int, within(0)] | None = None
-    suffix: Annotated[str, AfterValidator(_short)] | None = None
+    suffix: Annotated[str, AfterValidator(_suffix)] | None = None
     early_stopping_enabled: bool = False
     early_stopping_patience: Count = 2
     early_stopping_min_delta: NotNegative = 0.0

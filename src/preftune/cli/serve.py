@@ -53,14 +53,15 @@ def command(  # noqa: PLR0917 - click calls by keyword
         data_dir, port, host=host, api_key=api_key, speed=speed, faults=faults, event_case=event_case
     )  # fmt: skip
     ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     with server:
         kept = server.data_dir if data_dir else "a temporary folder, gone at the end"
         click.echo(f"preftune serves the fine-tuning API at {server.url}, data in {kept}. Ctrl-C ends it.\n")
         click.echo(f"export PREFTUNE_BASE_URL={server.url}\nexport PREFTUNE_API_KEY={server.api_key}\n")
         _log_to_terminal()
         ended.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)  # who asks a second time does not want to wait
         waiting = server.unfinished
     if waiting:
         jobs = "1 job" if waiting == 1 else f"{waiting} jobs"

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
 from pydantic import ValidationError
 
-from preftune.api.config import DPO, FullFineTuning, JobConfig, first_fault, split_checkpoint
+from preftune.api.config import DPO, CosineSchedule, FullFineTuning, JobConfig, LoRA, first_fault, split_checkpoint
 from preftune.api.nesting import FLAT
 from preftune.local import limits
-from preftune.local.store import Record, Store
+from preftune.local.database import Record
+from preftune.local.refusal import Refused, shown
+from preftune.local.store import Store
 
+_MODULES = re.compile(r"[A-Za-z0-9_.-]+(\s*,\s*[A-Za-z0-9_.-]+)*")
 _OTHER_NAMES = ("wandb_api_key", "lora", "scheduler_num_cycles")
-
-
-class Refused(Exception):  # noqa: N818 - never leaves the room: it becomes an answer
-    """Why a request is refused: a status, a sentence, and the field it is about."""
-
-    def __init__(self, message: str, *, param: str | None = None, status: int = 400) -> None:
-        super().__init__(message)
-        self.message, self.param, self.status = message, param, status
 
 
 def admit(body: dict[str, Any], store: Store) -> JobConfig:
@@ -30,25 +26,42 @@ def admit(body: dict[str, Any], store: Store) -> JobConfig:
         _check_file(name, getattr(config, name), store)
     if not config.training_file:
         raise Refused("training_file is missing", param="training_file")
+    _check_names(config)
     if config.multimodal_params and config.multimodal_params.train_vision:
         raise Refused("the embedded engine has no vision part to train", param="multimodal_params")
-    most = limits.MAX_BATCH
-    if config.batch_size != "max" and config.batch_size > most:
-        raise Refused(f"batch_size is {config.batch_size}; at most {most}", param="batch_size")
-    if config.n_checkpoints > limits.MAX_CHECKPOINTS:
-        raise Refused(
-            f"n_checkpoints is {config.n_checkpoints}; at most {limits.MAX_CHECKPOINTS}", param="n_checkpoints"
-        )
-    if config.max_seq_length is not None and config.max_seq_length < limits.MIN_LENGTH:
-        raise Refused(
-            f"max_seq_length is {config.max_seq_length}; at least {limits.MIN_LENGTH}", param="max_seq_length"
-        )
-    longest = limits.MAX_LENGTH_DPO if isinstance(config.training_method, DPO) else limits.MAX_LENGTH_SFT
-    if config.max_seq_length is not None and config.max_seq_length > longest:
-        raise Refused(f"max_seq_length is {config.max_seq_length}; at most {longest}", param="max_seq_length")
+    _check_bounds(config)
     if config.from_checkpoint:
         parent(config.from_checkpoint, store)
     return config
+
+
+def _check_names(config: JobConfig) -> None:
+    """Raise Refused for a name that could not stand in a path or in a list."""
+    model = config.model or ""
+    if not model.isprintable() or (config.model and model.rpartition("/")[2].strip() in ("", ".", "..")):
+        raise Refused(f"model is {shown(model)}; it must be a name such as Qwen/Qwen3-8B", param="model")
+    if isinstance(config.training_type, LoRA) and not _MODULES.fullmatch(config.training_type.lora_trainable_modules):
+        modules = shown(config.training_type.lora_trainable_modules)
+        sentence = f"lora_trainable_modules is {modules}; it must be all-linear, or names separated by commas"
+        raise Refused(sentence, param="lora_trainable_modules")
+
+
+def _check_bounds(config: JobConfig) -> None:
+    """Raise Refused for a number that the engine cannot take, though a JobConfig may have it."""
+    longest = limits.MAX_LENGTH_DPO if isinstance(config.training_method, DPO) else limits.MAX_LENGTH_SFT
+    asked: list[tuple[str, float | None, int, int]] = [
+        ("batch_size", None if config.batch_size == "max" else config.batch_size, 1, limits.MAX_BATCH),
+        ("n_checkpoints", config.n_checkpoints, 1, limits.MAX_CHECKPOINTS),
+        ("max_seq_length", config.max_seq_length, limits.MIN_LENGTH, longest),
+    ]
+    if isinstance(config.training_type, LoRA):
+        asked.append(("lora_alpha", config.training_type.lora_alpha, 1, limits.MAX_ALPHA))
+    if isinstance(config.lr_scheduler, CosineSchedule):
+        asked.append(("num_cycles", config.lr_scheduler.num_cycles, 0, limits.MAX_CYCLES))
+    for name, value, least, most in asked:
+        if value is not None and not least <= value <= most:
+            bound = f"at least {least}" if value < least else f"at most {most}"
+            raise Refused(f"{name} is {shown(value)}; {bound}", param=name)
 
 
 def check_method(body: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, cast
 
 from preftune.local import wire
-from preftune.local.store import Record
+from preftune.local.database import Record
 
 _SINCE_2 = (
     "early_stopped",

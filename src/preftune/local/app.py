@@ -18,15 +18,15 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route, Router
 
 from preftune.local import wire
-from preftune.local.admission import Refused
 from preftune.local.clock import Clock
 from preftune.local.description import BINARY, Endpoint, Handler, Schema, describe
 from preftune.local.file_routes import FileRoutes
-from preftune.local.gates import Bounded, Faulty, KeyRequired, Record
+from preftune.local.gates import Bounded, Faulty, KeyRequired, Record, path_of
 from preftune.local.job_routes import JobRoutes
 from preftune.local.model_routes import ModelRoutes
 from preftune.local.options import Options
 from preftune.local.reading import Json, error_answer
+from preftune.local.refusal import Refused
 from preftune.local.signing import Signer
 from preftune.local.storage_routes import StorageRoutes
 from preftune.local.store import Store
@@ -57,8 +57,8 @@ def make_app(store: Store, options: Options, *, wake: Callable[[], None]) -> Sta
     )
     app.router.redirect_slashes = False
     app.add_middleware(Bounded)
-    app.add_middleware(KeyRequired, api_key=options.api_key)
     app.add_middleware(Faulty, faults=options.faults)
+    app.add_middleware(KeyRequired, api_key=options.api_key)
     app.add_middleware(Record, requests=options.requests)
     files.resume_validation()
     return app
@@ -137,13 +137,13 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    _log.error("%s %s failed", request.method, path_of(request.scope), exc_info=error)
     return error_answer(500, f"the local server failed: {type(error).__name__}; its log says more")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    answer = error_answer(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
+    answer = error_answer(error.status_code, f"{request.method} {path_of(request.scope)}: {error.detail}")
     answer.headers.update(error.headers or {})
     return answer
 

@@ -12,7 +12,6 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 from preftune.errors import LocalServerError
 
@@ -50,6 +49,11 @@ class Fault:
     def status(self) -> int | None:
         """Return the status that a request is answered with, if that is what the rule does."""
         return int(self.action) if self.action.isdigit() else None
+
+    def is_about(self, method: str, path: str) -> bool:
+        """Tell whether a request is one that the rule is for; `*` in its path stands for anything."""
+        pattern = ".*".join(re.escape(part) for part in self.path.split("*"))
+        return bool(self.path) and self.method in ("*", method) and bool(re.fullmatch(pattern, path, re.DOTALL))
 
     def acts(self) -> bool:
         """Tell whether the rule acts on what it has just been asked about, and count it."""
@@ -91,12 +95,17 @@ class Faults:
         """Return the rule that acts on a request, or None."""
         short = _VERSION.sub("", path)
         with self._guard:
-            asked = [rule for rule in self._rules if rule.path and rule.method in ("*", method)]
-            return next((rule for rule in asked if fnmatchcase(short, rule.path) and rule.acts()), None)
+            return next((rule for rule in self._rules if rule.is_about(method, short) and rule.acts()), None)
 
     def of_job(self) -> dict[str, int]:
         """Return what goes wrong with the job that is just created, by the step at which it does."""
         return self._of(JOB_FAULTS)
+
+    def awaits_file(self) -> bool:
+        """Tell whether a rule still waits for a file to go wrong."""
+        with self._guard:
+            rules = [rule for rule in self._rules if rule.action in FILE_FAULTS]
+        return any(rule.times is None or rule.acted < rule.times for rule in rules)
 
     def of_file(self) -> dict[str, int]:
         """Return what goes wrong with the file that is just read."""

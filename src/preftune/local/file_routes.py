@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -20,13 +21,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from preftune.local import answers, limits, wire
-from preftune.local.admission import Refused
+from preftune.local.database import Record
 from preftune.local.faults import Faults
-from preftune.local.reading import Json, envelope, integer, read_form, read_json, text
+from preftune.local.reading import Json, address, envelope, integer, read_form, read_json, text
 from preftune.local.receiving import put_together, receive
+from preftune.local.refusal import Refused
 from preftune.local.sending import send_file
 from preftune.local.signing import Signer
-from preftune.local.store import Record, Store
+from preftune.local.store import Store
 
 _CHECKSUM = re.compile("[0-9a-f]{64}")
 _BLOCK = 2**20  # bytes
@@ -41,18 +43,24 @@ class _Known(Exception):  # noqa: N818 - control flow of one request
         self.file_id = file_id
 
 
+class _Closing(Exception):  # noqa: N818 - control flow of one reading
+    """The server ends while a file is read."""
+
+
 class FileRoutes:
     """The handlers of files, over one store."""
 
     def __init__(self, store: Store, signer: Signer, faults: Faults) -> None:
         self._store, self._signer, self._faults = store, signer, faults
         self._completing = asyncio.Lock()  # one upload in parts after another: a repeated request waits for the first
+        self._closing = threading.Event()
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="preftune-validate")
 
     @asynccontextmanager
     async def life(self, _: Starlette) -> AsyncIterator[None]:
         """Leave no thread behind that reads files; those not begun wait for the next server."""
         yield
+        self._closing.set()
         self._reading.shutdown(cancel_futures=True)
 
     async def list_files(self, _: Request) -> Response:
@@ -85,7 +93,7 @@ class FileRoutes:
                 record = self._announce(given)
             except _Known as known:
                 return _conflict(known)
-            location = _address(request, self._signer.signed("PUT", f"/storage/files/{record['id']}"))
+            location = address(request, self._signer.signed("PUT", f"/storage/files/{record['id']}"))
             return Response(status_code=302, headers={"location": location, "x-together-file-id": record["id"]})
 
     async def upload(self, request: Request) -> Response:
@@ -106,7 +114,7 @@ class FileRoutes:
         self._store.add_upload(upload_id, record["id"], size=size, parts=count)
         paths = [f"/storage/parts/{upload_id}/{number}" for number in range(1, count + 1)]
         parts: list[wire.Part] = [
-            {"PartNumber": number, "URL": _address(request, self._signer.signed("PUT", path)), "Headers": {}}
+            {"PartNumber": number, "URL": address(request, self._signer.signed("PUT", path)), "Headers": {}}
             for number, path in enumerate(paths, start=1)
         ]
         begun: wire.Parts = {"upload_id": upload_id, "file_id": record["id"], "parts": parts}
@@ -149,10 +157,14 @@ class FileRoutes:
 
     async def _put_together(self, record: Record, upload: Record) -> None:
         paths = [self._store.upload_path(upload["id"], number) for number in range(1, upload["parts"] + 1)]
-        await put_together(
-            paths, self._store.file_path(record["id"]), fits=lambda: self._open(record["id"], upload["id"]),
-            size=upload["size"], checksum=record["checksum"],
-        )  # fmt: skip
+        try:
+            await put_together(
+                paths, self._store.file_path(record["id"]), fits=lambda: self._open(record["id"], upload["id"]),
+                size=upload["size"], checksum=record["checksum"],
+            )  # fmt: skip
+        except FileNotFoundError:  # the parts go with a file that is deleted
+            self._open(record["id"], upload["id"])
+            raise
         self._begin_reading(record)
         await run_in_threadpool(self._store.end_upload, upload["id"])
 
@@ -187,7 +199,7 @@ class FileRoutes:
         name = PurePosixPath((text(given, "file_name") or "").replace("\\", "/")).name
         checksum = (text(given, "checksum") or "").lower()
         purpose = text(given, "purpose") or "fine-tune"
-        file_type = text(given, "file_type") or PurePosixPath(name).suffix[1:] or "jsonl"
+        file_type = text(given, "file_type") or "jsonl"
         if name in ("", ".."):
             raise Refused("file_name is missing", param="file_name")
         if checksum and not _CHECKSUM.fullmatch(checksum):
@@ -199,7 +211,7 @@ class FileRoutes:
         if file_type == "csv" and purpose != "eval":
             raise Refused("file_type is 'csv', which only the purpose 'eval' takes; send jsonl", param="file_type")
         known = self._store.finished_upload(checksum, purpose)
-        if known:
+        if known and not self._faults.awaits_file():
             raise _Known(known["id"])
         record: Record = {
             "id": f"file-{uuid.uuid4()}",
@@ -233,12 +245,19 @@ class FileRoutes:
             if self._faults.of_file():
                 report = validate.invalid("Line 1: a fault on command: invalid-format", None)
             else:
-                report = validate.report(self._store.file_path(file_id), record["filename"], record["file_type"])
+                path = self._store.file_path(file_id)
+                report = validate.report(path, record["filename"], record["file_type"], tick=self._look_for_the_end)
             status = "COMPLETED" if report["valid"] else "INVALID_FORMAT"
+        except _Closing:
+            return  # the next server reads it
         except Exception as error:  # noqa: BLE001 - whatever it was, the file is marked and its owner told
             _log.exception("file %s could not be read", file_id)
             report, status = {"valid": False, "error": str(error), "error_type": "FAILED"}, "FAILED"
         self._store.set_file(file_id, status=status, report=report)
+
+    def _look_for_the_end(self) -> None:
+        if self._closing.is_set():
+            raise _Closing
 
     def _upload(self, body: Record) -> tuple[Record, Record | None]:
         """Return the file of an upload in parts, and the upload unless it has ended."""
@@ -262,10 +281,6 @@ class FileRoutes:
 
 def _upload_of(file_id: str) -> str:
     return "upload-" + file_id.removeprefix("file-")
-
-
-def _address(request: Request, path: str) -> str:
-    return f"{request.url.scheme}://{request.url.netloc}{path}"
 
 
 def _check_parts(given: object, upload: Record) -> None:

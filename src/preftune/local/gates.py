@@ -1,4 +1,4 @@
-"""What a request passes before a route sees it: the record, the faults, the key, the bound on its body.
+"""What a request passes before a route sees it: the record, the key, the faults, the bound on its body.
 
 Each gate is an ASGI application around the next one. Invariant: no key and no content of a file is recorded.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import re
 import time
 from collections import deque
 from urllib.parse import parse_qsl
@@ -16,14 +17,17 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from preftune.local import limits
-from preftune.local.admission import Refused
 from preftune.local.faults import Fault, Faults
 from preftune.local.options import RecordedRequest
 from preftune.local.reading import error_answer
+from preftune.local.refusal import Refused
 
 OPEN = ("/storage/", "/openapi.json")  # signed addresses, and the description: no key
 _KEPT_BODY = 64 * 2**10  # bytes of a body that the record keeps
 _CLOSE = "preftune.close"  # of a scope: closes the connection
+_HIDDEN = "***"
+_SECRET_NAME = re.compile("auth|cookie|api-key|token|secret")  # of a header
+_SECRET_VALUE = re.compile(rb'("(?:wandb_key|wandb_api_key|hf_api_token)"\s*:\s*)"(?:[^"\\]|\\.)*(?:"|\\?$)')
 _log = logging.getLogger("preftune.local")
 
 
@@ -80,12 +84,20 @@ class Record:
             note()
 
     def _note(self, scope: Scope, body: bytes, status: int | None, seconds: float) -> None:
-        headers = {name: value for name, value in Headers(scope=scope).items() if name != "authorization"}
+        came = [(name, value) for name, value in Headers(scope=scope).items() if name != "authorization"]
+        headers = {name: _HIDDEN if _SECRET_NAME.search(name) else value for name, value in came}
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-        path, method = scope["path"], scope["method"]
-        self._requests.append(RecordedRequest(method, path, query, headers, body, status, seconds))
+        if "signature" in query:
+            query["signature"] = _HIDDEN
+        method, body = scope["method"], _SECRET_VALUE.sub(rb'\1"***"', body)
+        self._requests.append(RecordedRequest(method, scope["path"], query, headers, body, status, seconds))
         quiet = method in ("GET", "HEAD") and status is not None and status < 400  # noqa: PLR2004 - success
-        _log.log(logging.DEBUG if quiet else logging.INFO, "%s %s %s", method, path, status or "broken off")
+        _log.log(logging.DEBUG if quiet else logging.INFO, "%s %s %s", method, path_of(scope), status or "broken off")
+
+
+def path_of(scope: Scope) -> str:
+    """Return a request's path as it came, percent-encoded, so that it cannot break a line of a log."""
+    return str(scope["raw_path"].decode("ascii", "backslashreplace"))
 
 
 class Faulty:

@@ -15,13 +15,15 @@ from starlette.responses import Response
 
 from preftune.api.config import split_checkpoint
 from preftune.local import answers, limits, wire
-from preftune.local.admission import Refused, admit, output_name, parent, wire_config
+from preftune.local.admission import admit, output_name, parent, wire_config
 from preftune.local.clock import PENDING, QUEUED, Clock
+from preftune.local.database import Record
 from preftune.local.faults import Faults
-from preftune.local.reading import Json, between, integer, read_json, text, thinned
+from preftune.local.reading import Json, address, between, integer, read_json, text, thinned
+from preftune.local.refusal import Refused
 from preftune.local.sending import send_file
 from preftune.local.signing import Signer
-from preftune.local.store import Record, Store
+from preftune.local.store import Store
 
 
 class JobRoutes:
@@ -134,10 +136,10 @@ class JobRoutes:
         path = self._store.tokenized_path(record["id"])
         if not path.is_file():
             raise Refused(f"job {record['id']} has no tokenized data set yet", param="id", status=404)
-        address = self._signer.signed("GET", f"/storage/tokens/{record['id']}")
+        signed = self._signer.signed("GET", f"/storage/tokens/{record['id']}")
         expires = datetime.now(UTC) + timedelta(seconds=limits.SIGNED_FOR)
         found: wire.Download = {
-            "url": f"{request.url.scheme}://{request.url.netloc}{address}",
+            "url": address(request, signed),
             "filename": f"{record['id']}_tokenized_datasets.tar.zst",
             "content_type": "application/zstd",
             "size": path.stat().st_size,
@@ -148,9 +150,9 @@ class JobRoutes:
     async def download(self, request: Request) -> Response:
         """Download an archive of weights, with ranges; `checkpoint_step` names an intermediate one."""
         query = request.query_params
-        address, given_step = split_checkpoint(text(query, "ft_id", needed=True))
+        name, given_step = split_checkpoint(text(query, "ft_id", needed=True))
         step = integer(query, "checkpoint_step") or given_step
-        job, at = parent(address if step is None else f"{address}:{step}", self._store, param="ft_id", status=404)
+        job, at = parent(name if step is None else f"{name}:{step}", self._store, param="ft_id", status=404)
         full = job["config"]["training_type"]["type"] == "Full"
         kind = text(query, "checkpoint") or ("model_output_path" if full else "merged")
         if kind not in ("merged", "adapter", "model_output_path"):
@@ -162,8 +164,9 @@ class JobRoutes:
             step or not query.get("checkpoint")
         ):  # a step is an adapter alone, whatever is asked
             path = self._store.checkpoint_path(job["id"], at, ".adapter.tar.zst")
-        name = f"{job['output_name'].replace('/', '-')}.tar.zst"
-        return await send_file(request, path, f"the {kind} checkpoint of job {job['id']} at step {at}", filename=name)
+        filename = f"{job['output_name'].replace('/', '-')}.tar.zst"
+        what = f"the {kind} checkpoint of job {job['id']} at step {at}"
+        return await send_file(request, path, what, filename=filename)
 
     def _seconds(self, record: Record, come: Record) -> float | None:
         """Return the seconds to a job's next state, where they can be said."""

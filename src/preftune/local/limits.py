@@ -13,6 +13,7 @@ MAX_BATCH = 16
 MAX_EPOCHS, MAX_EVALS, MAX_CHECKPOINTS = 20, 100, 100
 MIN_RATE, MAX_RATE = 1e-8, 0.01
 MAX_RANK = 64
+MAX_ALPHA, MAX_CYCLES = 1_000_000, 10_000  # far beyond any use; what is larger is a slip, and does not fit a float
 MIN_LENGTH = 16  # bytes
 MAX_LENGTH_SFT, MAX_LENGTH_DPO = 65_536, 32_768  # bytes; the second is the budget of one side
 MAX_FILE = MAX_FILE_BYTES

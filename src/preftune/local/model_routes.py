@@ -7,9 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from preftune.local import limits, wire
-from preftune.local.admission import Refused, check_method
+from preftune.local.admission import check_method
+from preftune.local.database import Record
 from preftune.local.reading import Json, integer, read_json, text
-from preftune.local.store import Record, Store
+from preftune.local.refusal import Refused
+from preftune.local.store import Store
 
 _MOST_ROWS, _ROWS = 50, 5  # of a preview: at most, and unless told otherwise
 

@@ -19,8 +19,8 @@ class RecordedRequest:
     method: str
     path: str
     query: dict[str, str]
-    headers: dict[str, str]  # lower case; no authorization
-    body: bytes  # the first 64 KiB; empty for what is put to storage
+    headers: dict[str, str]  # names in lower case; no authorization, other keys are "***"
+    body: bytes = field(repr=False)  # the first 64 KiB, secrets "***"; empty for what is put to storage
     status: int | None
     seconds: float
 
@@ -34,7 +34,7 @@ class RecordedRequest:
 class Options:
     """What a server was started with, and its record."""
 
-    api_key: str
+    api_key: str = field(repr=False)
     event_case: str = "lower"
     faults: Faults = field(default_factory=Faults)
     requests: deque[RecordedRequest] = field(default_factory=lambda: deque(maxlen=_KEPT))

@@ -15,14 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from preftune.local import wire
-from preftune.local.admission import Refused
-from preftune.local.store import Record
+from preftune.local.database import Record
+from preftune.local.refusal import Refused, shown
 
 _MAX_FIELDS = 20  # of a form
 _MAX_TEXT = 1000  # characters of a name
 _EXACT = 2**53 - 1  # the largest whole number that a float holds with its neighbours
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # and halves of a character
-_SHOWN = 60  # characters of a value in a message
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES = {
     401: "authentication_error", 403: "permission_error", 404: "not_found_error", 409: "conflict_error",
@@ -43,8 +43,14 @@ class Json(Response):
 @asynccontextmanager
 async def read_form(request: Request) -> AsyncIterator[dict[str, Any]]:
     """Yield the fields of an upload: multipart, urlencoded or in the query, as sources disagree; files as they came."""
-    async with request.form(max_fields=_MAX_FIELDS, max_files=1) as form:
+    try:
+        form = await request.form(max_fields=_MAX_FIELDS, max_files=1)
+    except (UnicodeError, LookupError) as reason:
+        raise Refused(f"the form cannot be read in the charset that it names: {reason}") from None
+    try:
         yield {**request.query_params, **form}
+    finally:
+        await form.close()
 
 
 async def read_json(request: Request) -> Record:
@@ -108,10 +114,12 @@ def integer(
     raise Refused(f"{name} is {shown(value)}; it must be a whole number{bounds}", param=name)
 
 
-def shown(value: object) -> str:
-    """Return a value as a message shows it."""
-    words = repr(value)
-    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}…"
+def address(request: Request, path: str) -> str:
+    """Return where a path of this server is found, under the name by which the request found the server."""
+    host = request.headers.get("host", "")
+    if not _HOST.fullmatch(host):
+        raise Refused(f"the Host header is {shown(host)}; it must be a name or an address, with a port or without")
+    return f"{request.url.scheme}://{host}{path}"
 
 
 def between(rows: list[Record], asked: Mapping[str, Any]) -> list[Record]:
@@ -129,12 +137,10 @@ def between(rows: list[Record], asked: Mapping[str, Any]) -> list[Record]:
 
 
 def thinned(rows: list[Record], resolution: int | None) -> list[Record]:
-    """Return at most `resolution` training rows, evenly chosen, and every evaluation row."""
+    """Return at most `resolution` training rows, evenly chosen, and every evaluation row; all rows below 1."""
     training = [index for index, row in enumerate(rows) if "train/loss" in row]
-    if resolution is None or resolution >= len(training):
+    if resolution is None or not 0 < resolution < len(training):
         return rows
-    if resolution < 1:
-        raise Refused(f"resolution is {resolution}; it must be at least 1", param="resolution")
     kept = {training[k * len(training) // resolution] for k in range(resolution)}
     return [row for index, row in enumerate(rows) if index in kept or "train/loss" not in row]
 

@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol
 
 from starlette.concurrency import run_in_threadpool
 
-from preftune.local.admission import Refused
+from preftune.local.refusal import Refused
 
 _BLOCK = 2**20  # bytes
 

@@ -1,7 +1,7 @@
 """The worker: a process of its own that takes jobs from the store and trains them, one at a time.
 
-Started with `python -m preftune.local.runner FOLDER`, its standard input a pipe from the server: a byte wakes it, the
-end of the pipe ends it. A fork of the server may keep the pipe open, so the server's process id is watched as well.
+Started by `serve`, its standard input a pipe from the server: a byte wakes it, the end of the pipe ends it. A fork of
+the server may keep the pipe open, so the server's process id is watched as well.
 
 Invariant: what a job writes has natural keys and one seed gives the same rows. So a job whose worker died goes on from
 its last checkpoint, or from its start, and writes what it would have written: nothing is lost, repeated or changed.
@@ -25,11 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from preftune.api.config import JobConfig, LoRA
 from preftune.local import tokenized
-from preftune.local.admission import Refused, output_name, parent
+from preftune.local.admission import output_name, parent
 from preftune.local.clock import UPLOADING, Clock
+from preftune.local.database import Record
 from preftune.local.engine.checkpoint import (
     adapter_archive,
     load_state,
@@ -45,12 +47,13 @@ from preftune.local.engine.parameters import LowRank, Weights
 from preftune.local.engine.plan import parameters_of, settings_of
 from preftune.local.engine.train import Checkpoint, EpochEnd, Item, Row, State, Stopped, total_steps, train
 from preftune.local.examples import UserError, read_examples
-from preftune.local.store import Record, Store
+from preftune.local.refusal import Refused
+from preftune.local.store import Store
 
 _ATTEMPTS = 3  # a job whose worker died this often is not begun again
 _WATCH = 0.5  # seconds between two looks at the server's process id
 _LOOK = 0.02  # seconds between two looks at what another process does
-_NICE = 5  # the server's answers come before the training, also on a machine with few cores
+_LONGEST_WAIT = 3600.0  # seconds; a wait has a bound, a clock that crawls has none
 _log = logging.getLogger("preftune")
 
 
@@ -71,11 +74,13 @@ def main(folder: str) -> None:
     threading.Thread(target=_watch, args=(wake, os.getppid()), daemon=True).start()
     with (store.folder / "worker").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the worker of a server that was killed may have a moment left
-        store.sweep("checkpoints", "ft-*/*.part")
+        store.set_note("worker", os.getpid())  # it has started, see `serve`
+        store.sweep_checkpoints()
         while True:
             if not run_next(store):
                 moment = store.next_moment(clock.now())
-                wake.wait(None if moment is None else clock.until(moment))
+                left = None if moment is None else clock.until(moment)
+                wake.wait(None if left is None else min(left, _LONGEST_WAIT))
                 wake.clear()
 
 
@@ -159,6 +164,7 @@ class _Run:
         parameters, settings = parameters_of(self._config, weights), settings_of(self._config)
         settings = replace(settings, halt_at=self._faults.get("early-stop"))
         total = total_steps(len(objective), settings)
+        self._faults = {kind: min(step, total) for kind, step in self._faults.items()}
         self._facts(
             total_steps=total,
             examples=len(objective),
@@ -174,8 +180,13 @@ class _Run:
     def _state(self) -> State | None:
         """Return where a worker that died left the training, at its last checkpoint."""
         step = self._record["facts"].get("resume_step")
-        kept = None if step is None else self._store.checkpoint_path(self._id, step, ".state.safetensors")
-        return load_state(kept) if kept and kept.is_file() else None
+        if step is None:
+            return None
+        try:
+            return load_state(self._store.checkpoint_path(self._id, step, ".state.safetensors"))
+        except (OSError, ValueError, KeyError, SafetensorError) as reason:
+            _log.warning("job %s begins again, the state of step %s cannot be read: %s", self._id, step, reason)
+            return None
 
     def _keep_tokens(self) -> None:
         """Put the tokens of both files beside the checkpoints."""
@@ -345,8 +356,3 @@ def _watch(wake: threading.Event, server: int) -> None:
             os._exit(0)
         if ready:
             wake.set()
-
-
-if __name__ == "__main__":
-    os.nice(_NICE)
-    main(sys.argv[1])

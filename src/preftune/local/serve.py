@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import math
 import os
 import secrets
@@ -24,11 +25,21 @@ from preftune.local import limits
 from preftune.local.clock import Clock, speed_of
 from preftune.local.faults import Faults
 from preftune.local.options import Options, RecordedRequest
-from preftune.local.store import Store
+from preftune.local.store import UNFINISHED, Store
 
+_log = logging.getLogger("preftune")
 _HOST = "127.0.0.1"
 _START_TIMEOUT = 30.0  # seconds; a cold disk needs a few
-_END_TIMEOUT = 5.0  # seconds for the worker to see the end of its pipe
+_STARTS = 5  # a worker that did not begin this often is not waited for
+_NICE = 5  # the server's answers come before the training, also on a machine with few cores
+# what the worker's process runs: it imports from where we do, but its own libraries come before a user's folder
+_BEGIN = f"""
+import os, sys
+os.nice({_NICE})
+sys.path += [place for place in sys.argv[2:] if place not in sys.path]
+from preftune.local.runner import main
+main(sys.argv[1])
+"""
 _FIRST_REST, _LONGEST_REST = 0.01, 5.0  # seconds before a dead worker begins again; each death doubles it
 
 
@@ -59,6 +70,8 @@ class LocalServer:
             raise LocalServerError("api_key: expected printable ASCII without spaces; no client can send another")
         if event_case not in ("lower", "upper"):
             raise LocalServerError(f"event_case: expected lower or upper, found {event_case!r}")
+        if data_dir == "":
+            raise LocalServerError("data_dir: expected a folder, found an empty text; leave it out for a temporary one")
         if not host:
             raise LocalServerError("host: expected an address, found an empty text; 0.0.0.0 listens on all")
         factor = speed_of(speed)
@@ -72,16 +85,14 @@ class LocalServer:
             undo.enter_context(_locked(self.data_dir))
             self._store = store = Store(self.data_dir)
             undo.callback(store.close)
-            if store.is_made():  # what lies in a folder that was not ours is not ours to remove
-                store.sweep("files", "file-*.part")
-                store.sweep("uploads", "upload-*/*.part")
             store.prepare()
+            store.sweep()
             store.forgive()
             self._clock = Clock(store)
             self._clock.start(factor)
             listening = undo.enter_context(_listening(host, port))
             self.host, self.port = host, listening.getsockname()[1]
-            self._worker = _Worker(self.data_dir)
+            self._worker = _Worker(store)
             undo.callback(self._worker.close)
             self._loop = _Loop(store, options, listening, wake=self._worker.wake)
             undo.callback(self._loop.close)
@@ -100,12 +111,13 @@ class LocalServer:
     @property
     def unfinished(self) -> int:
         """Return how many jobs have not ended yet."""
-        return self._store.unfinished()
+        return self._open().unfinished()
 
     def turn(self, seconds: float) -> None:
         """Move the clock of the queue and of storing the model forward."""
         if not 0 <= seconds < math.inf:
             raise LocalServerError(f"turn: expected seconds of at least 0, found {seconds!r}; no clock goes back")
+        self._open()
         self._clock.turn(seconds)
         self._worker.wake()
 
@@ -118,6 +130,11 @@ class LocalServer:
     def close(self) -> None:
         """End the loop and the worker; a running job goes on when a server opens the folder again."""
         self._undo()
+
+    def _open(self) -> Store:
+        if not self._undo.alive:
+            raise LocalServerError(f"{self!r}: the server is closed; open another on its folder")
+        return self._store
 
     def __enter__(self) -> Self:
         return self
@@ -174,8 +191,8 @@ class _Loop:
 class _Worker:
     """The worker's process, begun again when it dies; see `runner` for what ends it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._closing = folder, threading.Event()
+    def __init__(self, store: Store) -> None:
+        self._store, self._closing = store, threading.Event()
         self._guard = threading.Lock()
         self._process = self._start()
         self._keeper = threading.Thread(target=self._keep, name="preftune-worker-keeper", daemon=True)
@@ -190,19 +207,21 @@ class _Worker:
     def close(self) -> None:
         with self._guard:
             self._closing.set()
+            self._process.kill()  # what it wrote is whole, whenever it ends
             assert self._process.stdin is not None  # noqa: S101
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
-        try:
-            self._process.wait(_END_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self._process.stdin.close()
         self._keeper.join()
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "preftune.local.runner", str(self._folder)],
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                _BEGIN,
+                str(self._store.folder),
+                *(str(Path(place).absolute()) for place in sys.path),
+            ],
             stdin=subprocess.PIPE,
             bufsize=0,
             env={**os.environ, **limits.ONE_THREAD},
@@ -210,9 +229,9 @@ class _Worker:
         )
 
     def _keep(self) -> None:
-        rest = _FIRST_REST
+        rest, failed = _FIRST_REST, 0
         while True:
-            self._process.wait()
+            status = self._process.wait()
             self._closing.wait(rest)
             rest = min(2 * rest, _LONGEST_REST)
             with self._guard:
@@ -220,7 +239,17 @@ class _Worker:
                     return
                 assert self._process.stdin is not None  # noqa: S101
                 self._process.stdin.close()
+                failed = 0 if self._store.note("worker") == self._process.pid else failed + 1
+                if failed >= _STARTS:
+                    self._give_up(status)
                 self._process = self._start()
+
+    def _give_up(self, status: int) -> None:
+        """End the jobs that wait for a worker that does not begin; the next job may find one that does."""
+        message = f"The worker cannot start: it ended with status {status}; what it printed says why."
+        _log.error("%s", message)
+        for job in self._store.jobs():
+            self._store.end_job(job["id"], expected=UNFINISHED, to="error", event="job_error", message=message)
 
 
 @contextlib.contextmanager
@@ -230,6 +259,7 @@ def _locked(folder: Path) -> Iterator[None]:
         raise LocalServerError(f"{folder}: expected a folder for the server's data, found a file; choose another")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "worker").open("a").close()  # the worker's lock; it could not tell anybody
         lock = (folder / "lock").open("a+")
     except OSError as error:
         raise LocalServerError(f"{folder}: cannot be written, {error.strerror}; choose another folder") from None

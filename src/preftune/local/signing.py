@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from preftune.local import limits
-from preftune.local.admission import Refused
+from preftune.local.refusal import Refused
 from preftune.local.store import Store
 
 

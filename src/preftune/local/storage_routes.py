@@ -5,11 +5,12 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from preftune.local.admission import Refused
+from preftune.local.database import Record
 from preftune.local.receiving import receive
+from preftune.local.refusal import Refused
 from preftune.local.sending import send_file
 from preftune.local.signing import Signer
-from preftune.local.store import Record, Store
+from preftune.local.store import Store
 
 
 class StorageRoutes:

@@ -1,8 +1,7 @@
 """What the local server remembers: a SQLite database (WAL) and files beside it, in one folder.
 
-Rules of this file: one connection a thread; transactions are short and hold no file work; what is read and then written
-begins with BEGIN IMMEDIATE; a status changes only from what it is believed to be. Rows, events and checkpoints have
-natural keys, so that writing one again changes nothing.
+Rules of this file: transactions are short and hold no file work; a status changes only from what it is believed to be.
+Rows, events and checkpoints have natural keys, so that writing one again changes nothing.
 
     <data_dir>/preftune.db      files, jobs, events, metrics, checkpoints
     <data_dir>/files/<id>       uploaded bytes
@@ -16,12 +15,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
-import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,48 +26,11 @@ from typing import Any
 import msgspec
 
 from preftune.errors import LocalServerError
+from preftune.local.database import Database, Record
 
-VERSION = 2  # of the layout below; a folder of another is refused, never migrated behind a user's back
-Record = dict[str, Any]
-
-_SCHEMA = """
-CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE files (
-    id TEXT PRIMARY KEY, created_at INTEGER NOT NULL, filename TEXT NOT NULL, bytes INTEGER NOT NULL,
-    purpose TEXT NOT NULL, file_type TEXT NOT NULL, checksum TEXT NOT NULL,
-    status TEXT NOT NULL, report TEXT
-);
-CREATE TABLE uploads (
-    id TEXT PRIMARY KEY, file TEXT NOT NULL REFERENCES files ON DELETE CASCADE, size INTEGER NOT NULL,
-    parts INTEGER NOT NULL
-);
-CREATE TABLE parts (
-    upload TEXT NOT NULL REFERENCES uploads ON DELETE CASCADE, number INTEGER NOT NULL, etag TEXT NOT NULL,
-    PRIMARY KEY (upload, number)
-);
-CREATE TABLE jobs (
-    id TEXT PRIMARY KEY, number INTEGER NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, started_at TEXT,
-    status TEXT NOT NULL, output_name TEXT NOT NULL, config TEXT NOT NULL, facts TEXT NOT NULL,
-    attempts INTEGER NOT NULL, idempotency_key TEXT UNIQUE, queued_at REAL, ready_at REAL  -- of the clock; NULL: never
-);
-CREATE TABLE events (
-    job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, number INTEGER NOT NULL, created_at TEXT NOT NULL,
-    type TEXT NOT NULL, level TEXT NOT NULL, message TEXT NOT NULL, step INTEGER NOT NULL,
-    PRIMARY KEY (job, type, step, message)
-);
-CREATE TABLE metrics (
-    job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, step INTEGER NOT NULL, split TEXT NOT NULL,
-    logged_at INTEGER NOT NULL, row TEXT NOT NULL, PRIMARY KEY (job, step, split)
-);
-CREATE TABLE checkpoints (
-    job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, step INTEGER NOT NULL, final INTEGER NOT NULL,
-    created_at TEXT NOT NULL, PRIMARY KEY (job, step, final)
-);
-"""
-
-
-_UNFINISHED = ("pending", "queued", "running", "uploading", "cancel_requested")
-_MARKS = ", ".join("?" * len(_UNFINISHED))
+UNFINISHED = ("pending", "queued", "running", "uploading", "cancel_requested")
+_OURS = re.compile("((?:file|upload|ft)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:$|/|[.][0-9a-f]{8}[.]part$)")
+_MARKS = ", ".join("?" * len(UNFINISHED))
 
 
 def _iso_now() -> str:
@@ -78,39 +38,18 @@ def _iso_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class Store:
-    """The records of one folder; may be used by several threads and processes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._threads = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+class Store(Database):
+    """The records of one folder, and where its files lie."""
 
     def prepare(self) -> None:
-        """Make the tables in a new folder. Raises LocalServerError for a folder of another version."""
+        """Make what is not there yet. Raises LocalServerError for a folder that is damaged or of another version."""
         for name in ("files", "uploads", "checkpoints"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-        try:
-            found = self._db.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            raise LocalServerError(
-                f"{self.folder}: preftune.db cannot be read, {error}; choose another folder"
-            ) from None
-        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if found == 0 and not tables:
-            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        elif found != VERSION:
-            raise LocalServerError(
-                f"{self.folder}: expected a data folder of version {VERSION}, found version {found}; "
-                "choose another folder, or use the preftune that made this one"
-            )
-
-    def close(self) -> None:
-        """Close the connections of all threads."""
-        for connection in self._opened:
-            connection.close()
-        self._opened.clear()
-        self._threads = threading.local()
+            try:
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                place = self.folder / name
+                raise LocalServerError(f"{place}: expected a folder, {error.strerror}; choose another folder") from None
+        super().prepare()
 
     def file_path(self, file_id: str) -> Path:
         """Return where the bytes of a file lie."""
@@ -128,14 +67,21 @@ class Store:
         """Return where the tokens lie that a job was trained on."""
         return self.checkpoint_path(job_id, 0, ".tokenized.tar.zst")
 
-    def is_made(self) -> bool:
-        """Tell whether a server has used this folder before."""
-        return (self.folder / "preftune.db").is_file()
+    def sweep(self) -> None:
+        """Remove what a server that died was taking, and bytes whose record is gone; only what is named as ours."""
+        self._sweep("files", self.folder / "files")
+        self._sweep("uploads", self.folder / "uploads")
 
-    def sweep(self, folder: str, pattern: str) -> None:
-        """Remove what a process that died was writing in one of our folders, by the shape of its name."""
-        for part in (self.folder / folder).glob(pattern):
-            part.unlink(missing_ok=True)
+    def sweep_checkpoints(self) -> None:
+        """Remove what a worker that died was writing, and the checkpoints of jobs that are gone."""
+        self._sweep("jobs", self.folder / "checkpoints")
+
+    def _sweep(self, table: str, folder: Path) -> None:
+        known = {row["id"] for row in self._all(f"SELECT id FROM {table}")}  # noqa: S608 - names of ours
+        for path in [*folder.iterdir(), *folder.glob("*/*.part")]:
+            ours = _OURS.match(path.relative_to(folder).as_posix())
+            if ours and (ours[1] not in known or path.suffix == ".part"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     # notes: what the server remembers of itself
 
@@ -170,10 +116,10 @@ class Store:
         return [_file(row) for row in self._all("SELECT * FROM files ORDER BY created_at DESC, rowid DESC")]
 
     def finished_upload(self, checksum: str, purpose: str) -> Record | None:
-        """Return the file with this content and purpose, when its upload is complete and no failure of ours lost it."""
+        """Return the file with this content and purpose, when its upload is complete and it was not refused."""
         query = (
             "SELECT * FROM files WHERE checksum = ? AND checksum != '' AND purpose = ? "
-            "AND status NOT IN ('PENDING', 'FAILED')"
+            "AND status NOT IN ('PENDING', 'FAILED', 'INVALID_FORMAT')"
         )
         return self._one(query, checksum, purpose)
 
@@ -273,13 +219,13 @@ class Store:
     def ahead(self, record: Record) -> int:
         """Return how many unfinished jobs came before a job."""
         query = f"SELECT count(*) AS n FROM jobs WHERE number < ? AND status IN ({_MARKS})"  # noqa: S608 - marks only
-        found = self._one(query, record["number"], *_UNFINISHED)
+        found = self._one(query, record["number"], *UNFINISHED)
         return int(found["n"]) if found else 0
 
     def unfinished(self) -> int:
         """Return how many jobs have not ended."""
         query = f"SELECT count(*) AS n FROM jobs WHERE status IN ({_MARKS})"  # noqa: S608 - marks only
-        return int((self._one(query, *_UNFINISHED) or {"n": 0})["n"])
+        return int((self._one(query, *UNFINISHED) or {"n": 0})["n"])
 
     def progress(self, job_id: str) -> Record:
         """Return how far a job has come, counted from what it wrote: steps, evaluations, epochs; and its pace.
@@ -314,7 +260,7 @@ class Store:
             found = self._one(
                 f"SELECT id, status FROM jobs WHERE status IN ({_MARKS}) "  # noqa: S608 - marks only
                 "AND (ready_at <= ? OR status NOT IN ('pending', 'queued')) ORDER BY number LIMIT 1",
-                *_UNFINISHED, now,
+                *UNFINISHED, now,
             )  # fmt: skip
             if found and found["status"] not in ("cancel_requested", "uploading"):
                 self._begin(found["id"])
@@ -404,37 +350,7 @@ class Store:
         """Return a job's checkpoints, newest first."""
         return self._all("SELECT * FROM checkpoints WHERE job = ? ORDER BY final DESC, step DESC", job_id)
 
-    # the database
-
-    @property
-    def _db(self) -> sqlite3.Connection:
-        if not hasattr(self._threads, "db"):
-            db = sqlite3.connect(self.folder / "preftune.db", timeout=30, isolation_level=None, check_same_thread=False)
-            db.row_factory = sqlite3.Row
-            self._threads.db = db
-            self._opened.append(db)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")  # survives a process's death; a power cut loses the tail
-            db.execute("PRAGMA foreign_keys = ON")
-        return self._threads.db  # type: ignore[no-any-return]
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:  # SQLite may have rolled back by itself
-                self._db.execute("ROLLBACK")
-            raise
-
-    def _one(self, query: str, *values: Any) -> Record | None:
-        found = self._db.execute(query, values).fetchone()
-        return None if found is None else dict(found)
-
-    def _all(self, query: str, *values: Any) -> list[Record]:
-        return [dict(row) for row in self._db.execute(query, values)]
+    # parts of a transaction
 
     def _move(self, job_id: str, expected: tuple[str, ...], to: str, facts: Record) -> bool:
         marks = ", ".join("?" * len(expected))

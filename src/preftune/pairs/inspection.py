@@ -76,9 +76,10 @@ class _Reading:
     progress: Progress | None = None
 
 
-def refusals(path: Path) -> Report:
+def refusals(path: Path, *, progress: Progress | None = None) -> Report:
     """Return the report of the rules that see every line, about a file of any name, read in this process."""
-    return _inspect(path, None, budget(None, max_seq_length=None, tokens_per_side=None), _Reading(sample=0))
+    counting = budget(None, max_seq_length=None, tokens_per_side=None)
+    return _inspect(path, None, counting, _Reading(sample=0, progress=progress))
 
 
 def _inspect(path: Path, validation: Path | None, counting: Budget, reading: _Reading) -> Report:

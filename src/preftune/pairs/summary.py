@@ -23,7 +23,7 @@ from preftune.pairs.rules.pair import identical, may_be_identical
 from preftune.pairs.rules.schema import check_row
 
 SAMPLE = 20_000  # pairs that the costlier rules see
-_TOLD_EVERY = 4 * 2**20  # bytes between two calls of `progress`
+_TOLD_EVERY = 2**18  # bytes between two calls of `progress`, less than a second even of blank lines
 
 
 class Place(NamedTuple):

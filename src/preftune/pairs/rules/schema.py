@@ -266,7 +266,7 @@ def _message(message: object, path: str) -> Iterator[Problem]:
             "input", f"{path}.role", f"{path}.role is {found}; it must be one of {', '.join(ROLES)}", "name the speaker"
         )
     calls = role == "assistant" and message.get("tool_calls") and message.get("content") is None
-    if not _has_content(message) and not calls:
+    if not has_content(message) and not calls:
         yield _content_problem("input", message, path)
 
 
@@ -285,14 +285,15 @@ def _answer(message: object, path: str) -> Iterator[Problem]:
     calls = message.get("tool_calls")
     if calls and message.get("content") is None:
         return
-    if not _has_content(message):
+    if not has_content(message):
         yield _content_problem("output", message, path)
     elif not calls and _is_blank(message):
         hint = "drop the pair, or write the answer"
         yield _refused("output", f"{path}.content", f"{path}.content is empty; it must hold an answer", hint)
 
 
-def _has_content(message: Row) -> bool:
+def has_content(message: Row) -> bool:
+    """Tell whether a message has a text, or a list of nothing but content parts."""
     content = message.get("content")
     if isinstance(content, list):
         return bool(content) and all(map(_is_part, content))
