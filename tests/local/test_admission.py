@@ -296,6 +296,7 @@ def test_a_tuned_model_is_called_after_its_model_its_suffix_and_its_job(model, s
          "lora_trainable_modules is 'q_proj;rm'; it must be all-linear, or names separated by commas"),
         ({"model": "acme/ti\nny"}, "model", "it must be a name such as"),
         ({"model": "acme/.."}, "model", "model is 'acme/..'; it must be a name such as Qwen/Qwen3-8B"),
+        ({"model": "acme\\.."}, "model", "it must be a name such as"),
         ({"model": "acme/"}, "model", "it must be a name such as"),
         ({"suffix": "a/b"}, "suffix", "must be a part of a name"),
         ({"suffix": "a\\b"}, "suffix", "must be a part of a name"),

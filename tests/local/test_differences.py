@@ -199,3 +199,44 @@ def test_an_address_of_the_storage_is_on_the_server_itself(local):
     assert opened.headers["location"].startswith("http://local/storage/files/file-")
     query = dict(part.split("=") for part in opened.headers["location"].partition("?")[2].split("&"))
     assert 3500 < int(query["expires"]) - time.time() <= 3600
+
+
+def test_a_suffix_is_a_part_of_a_name(local, pairs):
+    asked = {"model": "m", "training_file": local.upload(pairs(2)), "training_method": DPO}
+    answers = [local.call("POST", "/v1/fine-tunes", json=asked | {"suffix": suffix}) for suffix in ("v1.2-b", "v1/2")]
+    assert [answer.status_code for answer in answers] == [200, 400]
+
+
+def test_modules_of_any_name_are_taken(local, pairs):
+    kind = {"type": "Lora", "lora_trainable_modules": "no_such_proj,k_proj"}
+    job = local.create(training_file=local.upload(pairs(2)), training_method=DPO, training_type=kind)
+    assert job["training_type"]["lora_trainable_modules"] == "no_such_proj,k_proj"
+
+
+def test_images_are_taken_and_not_seen(local, pairs):
+    text, image = {"type": "text", "text": "What is it?"}, {"url": "data:image/png;base64,iVBORw0KGgo="}
+
+    def asking(*parts):
+        return [row | {"input": {"messages": [{"role": "user", "content": [*parts]}]}} for row in pairs(2)]
+
+    plain = local.train(training_file=local.upload(asking(text)), training_method=DPO)
+    seen = local.train(
+        training_file=local.upload(asking(text, {"type": "image_url", "image_url": image})), training_method=DPO
+    )
+    assert (seen["status"], local.rows(seen)) == ("completed", local.rows(plain))
+
+
+def test_a_report_says_validity_format_and_lines_alone(local, pairs):
+    shown = local.get(f"/v1/files/{local.upload(pairs(2, weight=0.5))}")["validation_report"]
+    assert sorted(shown) == ["dataset_format", "file_id", "nlines", "valid"]
+
+
+def test_a_job_has_no_ids_of_a_registry(trained):
+    assert (trained["eval_steps"], [name for name in trained if "object_id" in name or "uploaded_at" in name]) == (
+        0,
+        [],
+    )
+
+
+def test_an_event_says_all_in_its_message(trained):
+    assert {(event["hash"], event["model_path"], event["token_count"]) for event in trained["events"]} == {("", "", 0)}

@@ -268,6 +268,7 @@ def test_an_error_names_its_field_and_its_code():
 def test_a_host_that_is_none_has_no_address(local, host):
     answer = local.call("POST", "/v1/files", data={"file_name": "a.jsonl"}, headers={"host": host})
     assert (answer.status_code, "Host" in answer.json()["error"]["message"]) == (400, True)
+    assert local.get("/v1/files")["data"] == []
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8765", "[::1]:8765", "my-machine.example.org"])

@@ -38,7 +38,7 @@ def admit(body: dict[str, Any], store: Store) -> JobConfig:
 def _check_names(config: JobConfig) -> None:
     """Raise Refused for a name that could not stand in a path or in a list."""
     model = config.model or ""
-    if not model.isprintable() or (config.model and model.rpartition("/")[2].strip() in ("", ".", "..")):
+    if not model.isprintable() or (config.model and re.split(r"[/\\]", model)[-1].strip() in ("", ".", "..")):
         raise Refused(f"model is {shown(model)}; it must be a name such as Qwen/Qwen3-8B", param="model")
     if isinstance(config.training_type, LoRA) and not _MODULES.fullmatch(config.training_type.lora_trainable_modules):
         modules = shown(config.training_type.lora_trainable_modules)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-from preftune.local import wire
 from preftune.local.database import Record
+
+if TYPE_CHECKING:
+    from preftune.local import wire
 
 _SINCE_2 = (
     "early_stopped",

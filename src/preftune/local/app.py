@@ -17,7 +17,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route, Router
 
-from preftune.local import wire
 from preftune.local.clock import Clock
 from preftune.local.description import BINARY, Endpoint, Handler, Schema, describe
 from preftune.local.file_routes import FileRoutes
@@ -73,31 +72,31 @@ def _endpoints(files: FileRoutes, storage: StorageRoutes, jobs: JobRoutes, model
     parts, price = "/files/multipart", "/fine-tunes/estimate-price"
     tokens = "/fine-tunes/{id}/download-tokenized-dataset"
     return [
-        Endpoint("GET", "/files", files.list_files, wire.FileList),
-        Endpoint("POST", "/files", files.open_upload, None, form=wire.UploadFields, status=302, errors=twice),
-        Endpoint("POST", "/files/upload", files.upload, wire.File, form=wire.UploadFile, errors=twice),
-        Endpoint("POST", f"{parts}/initiate", files.initiate, wire.Parts, json=wire.PartsRequest, errors=twice),
-        Endpoint("POST", f"{parts}/complete", files.complete, wire.Completed, json=wire.CompleteRequest, errors=none),
-        Endpoint("POST", f"{parts}/abort", files.abort, wire.Aborted, json=wire.UploadIds, errors=none),
-        Endpoint("GET", "/files/{id}", files.get_file, wire.File, errors=none),
-        Endpoint("DELETE", "/files/{id}", files.delete_file, wire.DeletedFile, errors=none),
+        Endpoint("GET", "/files", files.list_files, "FileList"),
+        Endpoint("POST", "/files", files.open_upload, None, form="UploadFields", status=302, errors=twice),
+        Endpoint("POST", "/files/upload", files.upload, "File", form="UploadFile", errors=twice),
+        Endpoint("POST", f"{parts}/initiate", files.initiate, "Parts", json="PartsRequest", errors=twice),
+        Endpoint("POST", f"{parts}/complete", files.complete, "Completed", json="CompleteRequest", errors=none),
+        Endpoint("POST", f"{parts}/abort", files.abort, "Aborted", json="UploadIds", errors=none),
+        Endpoint("GET", "/files/{id}", files.get_file, "File", errors=none),
+        Endpoint("DELETE", "/files/{id}", files.delete_file, "DeletedFile", errors=none),
         Endpoint("GET", "/files/{id}/content", files.get_content, BINARY, errors=ranged),
-        Endpoint("POST", "/files/{id}/preprocess", files.preprocess, wire.File, errors=none),
-        Endpoint("GET", "/fine-tunes/models/limits", models.limits, wire.Limits, query={"model_name": str}),
-        Endpoint("GET", "/fine-tunes/models/supported", models.supported, wire.Models),
-        Endpoint("POST", price, models.estimate_price, wire.Price | wire.NoPrice, json=wire.PriceRequest),
-        Endpoint("POST", "/fine-tunes/preview", models.preview, wire.Preview, json=wire.PreviewRequest),
-        Endpoint("GET", "/fine-tunes", jobs.list_jobs, wire.JobList),
-        Endpoint("POST", "/fine-tunes", jobs.create_job, wire.Job, json=wire.CreateRequest, errors=(422,)),
-        Endpoint("GET", "/fine-tunes/{id}", jobs.get_job, wire.FullJob, errors=none),
-        Endpoint("DELETE", "/fine-tunes/{id}", jobs.delete_job, wire.DeletedJob, errors=none),
-        Endpoint("POST", "/fine-tunes/{id}/cancel", jobs.cancel_job, wire.Job, errors=none),
-        Endpoint("GET", "/fine-tunes/{id}/events", jobs.list_events, wire.EventList, errors=none),
-        Endpoint("GET", "/fine-tunes/{id}/checkpoints", jobs.list_checkpoints, wire.CheckpointList, errors=none),
-        Endpoint("GET", "/fine-tunes/{id}/metrics", jobs.list_metrics, wire.Metrics, query=filters, errors=none),
-        Endpoint("GET", tokens, jobs.tokenized_dataset, wire.Download, errors=none),
+        Endpoint("POST", "/files/{id}/preprocess", files.preprocess, "File", errors=none),
+        Endpoint("GET", "/fine-tunes/models/limits", models.limits, "Limits", query={"model_name": str}),
+        Endpoint("GET", "/fine-tunes/models/supported", models.supported, "Models"),
+        Endpoint("POST", price, models.estimate_price, "AnyPrice", json="PriceRequest"),
+        Endpoint("POST", "/fine-tunes/preview", models.preview, "Preview", json="PreviewRequest"),
+        Endpoint("GET", "/fine-tunes", jobs.list_jobs, "JobList"),
+        Endpoint("POST", "/fine-tunes", jobs.create_job, "Job", json="CreateRequest", errors=(422,)),
+        Endpoint("GET", "/fine-tunes/{id}", jobs.get_job, "FullJob", errors=none),
+        Endpoint("DELETE", "/fine-tunes/{id}", jobs.delete_job, "DeletedJob", errors=none),
+        Endpoint("POST", "/fine-tunes/{id}/cancel", jobs.cancel_job, "Job", errors=none),
+        Endpoint("GET", "/fine-tunes/{id}/events", jobs.list_events, "EventList", errors=none),
+        Endpoint("GET", "/fine-tunes/{id}/checkpoints", jobs.list_checkpoints, "CheckpointList", errors=none),
+        Endpoint("GET", "/fine-tunes/{id}/metrics", jobs.list_metrics, "Metrics", query=filters, errors=none),
+        Endpoint("GET", tokens, jobs.tokenized_dataset, "Download", errors=none),
         Endpoint("GET", "/finetune/download", jobs.download, BINARY, query=part, errors=ranged),
-        Endpoint("GET", "/v3/whoami", models.whoami, wire.WhoAmI, root=""),
+        Endpoint("GET", "/v3/whoami", models.whoami, "WhoAmI", root=""),
         Endpoint("PUT", "/storage/files/{id}", storage.put_file, None, query=signed, errors=(403,), root=""),
         Endpoint("PUT", "/storage/parts/{id}/{number}", storage.put_part, None, query=signed, errors=(403,), root=""),
         Endpoint(

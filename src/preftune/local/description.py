@@ -9,8 +9,6 @@ from typing import Any, TypeAlias
 from starlette.requests import Request
 from starlette.responses import Response
 
-from preftune.local import wire
-
 Schema: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 BINARY = "application/octet-stream"
@@ -36,10 +34,10 @@ class Endpoint:
     method: str
     path: str  # under /v1, unless it says otherwise
     handler: Handler
-    answer: Any  # a type of `wire`, BINARY, or None for an empty one
-    query: Mapping[str, Any] = field(default_factory=dict)  # name to type
-    json: Any = None
-    form: Any = None
+    answer: str | None  # the name of a type of `wire`, BINARY, or None for an empty one
+    query: Mapping[str, type] = field(default_factory=dict)
+    json: str | None = None  # as the answer, of what is sent
+    form: str | None = None
     status: int = 200
     errors: tuple[int, ...] = ()
     root: str = "/v1"
@@ -61,17 +59,20 @@ def describe(endpoints: Iterable[Endpoint], version: str) -> Schema:
     }
 
 
-def _schemas(endpoints: list[Endpoint]) -> tuple[dict[int, Schema], dict[str, Schema]]:
-    """Return the schema of each type that is used, by its id, and those that they share, by name."""
-    from pydantic import TypeAdapter  # noqa: PLC0415 - only a description needs it
+def _schemas(endpoints: list[Endpoint]) -> tuple[dict[str | type, Schema], dict[str, Schema]]:
+    """Return the schema of each type that is used, and those that they share, by name."""
+    from pydantic import TypeAdapter  # noqa: PLC0415 - only a description needs them, and no start should wait
 
-    answers = [endpoint.answer for endpoint in endpoints if endpoint.answer not in (None, BINARY)] + [wire.Error]
-    asked = [type_ for e in endpoints for type_ in (*e.query.values(), e.json, e.form) if type_ is not None]
-    adapters = [(index, "validation", TypeAdapter(type_)) for index, type_ in enumerate([*answers, *asked])]
+    from preftune.local import wire  # noqa: PLC0415
+
+    answers = {endpoint.answer for endpoint in endpoints} - {None, BINARY} | {"Error"}
+    asked = {type_ for each in endpoints for type_ in (*each.query.values(), each.json, each.form)} - {None}
+    types = {name: getattr(wire, name) if isinstance(name, str) else name for name in answers | asked if name}
+    adapters = [(str(name), "validation", TypeAdapter(type_)) for name, type_ in types.items()]
     made, definitions = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
-    shared = dict(definitions["$defs"])
-    schemas = {id(type_): made[index, "validation"] for index, type_ in enumerate([*answers, *asked])}
-    for name in _reached([schemas[id(answer)] for answer in answers], shared):
+    shared = dict(sorted(definitions["$defs"].items()))
+    schemas = {name: made[str(name), "validation"] for name in types}
+    for name in _reached([schemas[name] for name in answers if name], shared):
         if name not in _OPEN and shared[name].get("type") == "object":
             shared[name]["additionalProperties"] = False
     return schemas, shared
@@ -94,12 +95,12 @@ def _reached(begin: list[Schema], shared: dict[str, Schema]) -> set[str]:
     return found
 
 
-def _operation(endpoint: Endpoint, schemas: dict[int, Schema]) -> Schema:
+def _operation(endpoint: Endpoint, schemas: dict[str | type, Schema]) -> Schema:
     parts = endpoint.path.split("/")
     names = [part[1:-1] for part in parts if part.startswith("{")]
     parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
     parameters += [
-        {"name": name, "in": "query", "required": False, "schema": schemas[id(type_)]}
+        {"name": name, "in": "query", "required": False, "schema": schemas[type_]}
         for name, type_ in endpoint.query.items()
     ]
     operation: Schema = {
@@ -116,23 +117,23 @@ def _operation(endpoint: Endpoint, schemas: dict[int, Schema]) -> Schema:
     return operation
 
 
-def _content(endpoint: Endpoint, schemas: dict[int, Schema]) -> Schema:
+def _content(endpoint: Endpoint, schemas: dict[str | type, Schema]) -> Schema:
     if endpoint.json is not None:
-        return {"application/json": {"schema": schemas[id(endpoint.json)]}}
+        return {"application/json": {"schema": schemas[endpoint.json]}}
     if endpoint.form is not None:
-        return {"multipart/form-data": {"schema": schemas[id(endpoint.form)]}}
+        return {"multipart/form-data": {"schema": schemas[endpoint.form]}}
     if endpoint.method == "PUT":
         return {BINARY: {"schema": {"type": "string", "format": "binary"}}}
     return {}
 
 
-def _responses(endpoint: Endpoint, schemas: dict[int, Schema]) -> Schema:
+def _responses(endpoint: Endpoint, schemas: dict[str | type, Schema]) -> Schema:
     answer: Schema = {"description": _REASONS.get(endpoint.status, "As asked")}
     if endpoint.answer == BINARY:
         answer["content"] = {BINARY: {"schema": {"type": "string", "format": "binary"}}}
     elif endpoint.answer is not None:
-        answer["content"] = {"application/json": {"schema": schemas[id(endpoint.answer)]}}
-    error = {"application/json": {"schema": schemas[id(wire.Error)]}}
+        answer["content"] = {"application/json": {"schema": schemas[endpoint.answer]}}
+    error = {"application/json": {"schema": schemas["Error"]}}
     found: Schema = {str(endpoint.status): answer}
     if endpoint.answer == BINARY:
         found["206"] = answer | {"description": "A part of it, as Range asks"}

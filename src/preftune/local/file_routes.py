@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -20,15 +20,18 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from preftune.local import answers, limits, wire
+from preftune.local import answers, limits
 from preftune.local.database import Record
 from preftune.local.faults import Faults
-from preftune.local.reading import Json, address, envelope, integer, read_form, read_json, text
+from preftune.local.reading import Json, envelope, integer, origin, read_form, read_json, text
 from preftune.local.receiving import put_together, receive
 from preftune.local.refusal import Refused
 from preftune.local.sending import send_file
 from preftune.local.signing import Signer
 from preftune.local.store import Store
+
+if TYPE_CHECKING:
+    from preftune.local import wire
 
 _CHECKSUM = re.compile("[0-9a-f]{64}")
 _BLOCK = 2**20  # bytes
@@ -89,11 +92,12 @@ class FileRoutes:
         async with read_form(request) as given:
             if isinstance(given.get("file"), UploadFile):  # a client that sends everything at once
                 return await self._take(given)
+            root = origin(request)
             try:
                 record = self._announce(given)
             except _Known as known:
                 return _conflict(known)
-            location = address(request, self._signer.signed("PUT", f"/storage/files/{record['id']}"))
+            location = root + self._signer.signed("PUT", f"/storage/files/{record['id']}")
             return Response(status_code=302, headers={"location": location, "x-together-file-id": record["id"]})
 
     async def upload(self, request: Request) -> Response:
@@ -103,7 +107,7 @@ class FileRoutes:
 
     async def initiate(self, request: Request) -> Response:
         """Begin an upload in parts: say where to put each."""
-        body = await read_json(request)
+        body, root = await read_json(request), origin(request)
         size = integer(body, "file_size", least=1, most=limits.MAX_FILE, needed=True)
         count = integer(body, "num_parts", least=1, most=limits.MAX_PARTS, needed=True)
         try:
@@ -114,7 +118,7 @@ class FileRoutes:
         self._store.add_upload(upload_id, record["id"], size=size, parts=count)
         paths = [f"/storage/parts/{upload_id}/{number}" for number in range(1, count + 1)]
         parts: list[wire.Part] = [
-            {"PartNumber": number, "URL": address(request, self._signer.signed("PUT", path)), "Headers": {}}
+            {"PartNumber": number, "URL": root + self._signer.signed("PUT", path), "Headers": {}}
             for number, path in enumerate(paths, start=1)
         ]
         begun: wire.Parts = {"upload_id": upload_id, "file_id": record["id"], "parts": parts}
@@ -204,10 +208,10 @@ class FileRoutes:
             raise Refused("file_name is missing", param="file_name")
         if checksum and not _CHECKSUM.fullmatch(checksum):
             raise Refused(f"checksum is {checksum!r}; it must be a SHA-256 as 64 hex digits", param="checksum")
-        if purpose not in get_args(wire.Purpose):
-            raise Refused(f"purpose is {purpose!r}; it must be one of {_or(wire.Purpose)}", param="purpose")
-        if file_type not in get_args(wire.FileType):
-            raise Refused(f"file_type is {file_type!r}; it must be one of {_or(wire.FileType)}", param="file_type")
+        if purpose not in get_args(limits.Purpose):
+            raise Refused(f"purpose is {purpose!r}; it must be one of {_or(limits.Purpose)}", param="purpose")
+        if file_type not in get_args(limits.FileType):
+            raise Refused(f"file_type is {file_type!r}; it must be one of {_or(limits.FileType)}", param="file_type")
         if file_type == "csv" and purpose != "eval":
             raise Refused("file_type is 'csv', which only the purpose 'eval' takes; send jsonl", param="file_type")
         known = self._store.finished_upload(checksum, purpose)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 import logging
 import re
 import time
@@ -27,7 +28,7 @@ _KEPT_BODY = 64 * 2**10  # bytes of a body that the record keeps
 _CLOSE = "preftune.close"  # of a scope: closes the connection
 _HIDDEN = "***"
 _SECRET_NAME = re.compile("auth|cookie|api-key|token|secret")  # of a header
-_SECRET_VALUE = re.compile(rb'("(?:wandb_key|wandb_api_key|hf_api_token)"\s*:\s*)"(?:[^"\\]|\\.)*(?:"|\\?$)')
+_SECRETS = frozenset({"wandb_key", "wandb_api_key", "hf_api_token"})  # of a body
 _log = logging.getLogger("preftune.local")
 
 
@@ -89,10 +90,21 @@ class Record:
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         if "signature" in query:
             query["signature"] = _HIDDEN
-        method, body = scope["method"], _SECRET_VALUE.sub(rb'\1"***"', body)
-        self._requests.append(RecordedRequest(method, scope["path"], query, headers, body, status, seconds))
+        method, said = scope["method"], _without_secrets(body)
+        self._requests.append(RecordedRequest(method, scope["path"], query, headers, said, status, seconds))
         quiet = method in ("GET", "HEAD") and status is not None and status < 400  # noqa: PLR2004 - success
         _log.log(logging.DEBUG if quiet else logging.INFO, "%s %s %s", method, path_of(scope), status or "broken off")
+
+
+def _without_secrets(body: bytes) -> bytes:
+    """Hide the keys in a body; one that is no whole JSON ends before the first of their names."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return body[: min((at for name in _SECRETS if (at := body.find(name.encode())) >= 0), default=len(body))]
+    if not isinstance(said, dict) or _SECRETS.isdisjoint(said):
+        return body
+    return json.dumps(said | dict.fromkeys(_SECRETS & said.keys(), _HIDDEN)).encode()
 
 
 def path_of(scope: Scope) -> str:

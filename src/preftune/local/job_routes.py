@@ -8,22 +8,24 @@ import shutil
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from preftune.api.config import split_checkpoint
-from preftune.local import answers, limits, wire
-from preftune.local.admission import admit, output_name, parent, wire_config
+from preftune.local import answers, limits
 from preftune.local.clock import PENDING, QUEUED, Clock
 from preftune.local.database import Record
 from preftune.local.faults import Faults
-from preftune.local.reading import Json, address, between, integer, read_json, text, thinned
+from preftune.local.reading import Json, between, integer, origin, read_json, text, thinned
 from preftune.local.refusal import Refused
 from preftune.local.sending import send_file
 from preftune.local.signing import Signer
 from preftune.local.store import Store
+
+if TYPE_CHECKING:
+    from preftune.local import wire
 
 
 class JobRoutes:
@@ -42,19 +44,22 @@ class JobRoutes:
 
     async def create_job(self, request: Request) -> Response:
         """Create a job."""
+        from preftune.local import admission  # noqa: PLC0415 - it brings pydantic, which no start should wait for
+
         body, key = await read_json(request), request.headers.get("idempotency-key", "")
         known = self._made_before(key, body)
         if known:
             return Json(answers.job(known))
-        config = admit(body, self._store)
-        start = parent(config.from_checkpoint, self._store)[0] if config.from_checkpoint else None
+        config = admission.admit(body, self._store)
+        start = admission.parent(config.from_checkpoint, self._store)[0] if config.from_checkpoint else None
         model = start["facts"]["model"] if start else config.model or ""
-        job_id, asked = f"ft-{uuid.uuid4()}", wire_config(config, inherited=start and start["config"]["training_type"])
+        job_id = f"ft-{uuid.uuid4()}"
+        asked = admission.wire_config(config, inherited=start and start["config"]["training_type"])
         faults = self._faults.of_job()
         stuck = "stuck-queued" in faults
         self._store.add_job(
             job_id,
-            output_name=output_name(model, config.suffix, job_id),
+            output_name=admission.output_name(model, config.suffix, job_id),
             config=asked,
             facts={"model": model, "faults": faults, "request": _fingerprint(body)},
             idempotency_key=key or None,
@@ -139,7 +144,7 @@ class JobRoutes:
         signed = self._signer.signed("GET", f"/storage/tokens/{record['id']}")
         expires = datetime.now(UTC) + timedelta(seconds=limits.SIGNED_FOR)
         found: wire.Download = {
-            "url": address(request, signed),
+            "url": origin(request) + signed,
             "filename": f"{record['id']}_tokenized_datasets.tar.zst",
             "content_type": "application/zstd",
             "size": path.stat().st_size,
@@ -149,6 +154,9 @@ class JobRoutes:
 
     async def download(self, request: Request) -> Response:
         """Download an archive of weights, with ranges; `checkpoint_step` names an intermediate one."""
+        from preftune.api.config import split_checkpoint  # noqa: PLC0415 - as in `create_job`
+        from preftune.local.admission import parent  # noqa: PLC0415
+
         query = request.query_params
         name, given_step = split_checkpoint(text(query, "ft_id", needed=True))
         step = integer(query, "checkpoint_step") or given_step

@@ -5,10 +5,14 @@ It accepts any model's name, since a script under test names a real model. A byt
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from preftune.pairs.rules.line import MAX_FILE_BYTES
 
+Purpose = Literal[
+    "fine-tune", "calibration", "eval", "eval-sample", "eval-output", "eval-summary", "batch-generated", "batch-api"
+]
+FileType = Literal["jsonl", "csv", "parquet"]
 MAX_BATCH = 16
 MAX_EPOCHS, MAX_EVALS, MAX_CHECKPOINTS = 20, 100, 100
 MIN_RATE, MAX_RATE = 1e-8, 0.01

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from preftune.local import limits, wire
-from preftune.local.admission import check_method
+from preftune.local import limits
 from preftune.local.database import Record
 from preftune.local.reading import Json, integer, read_json, text
 from preftune.local.refusal import Refused
 from preftune.local.store import Store
+
+if TYPE_CHECKING:
+    from preftune.local import wire
 
 _MOST_ROWS, _ROWS = 50, 5  # of a preview: at most, and unless told otherwise
 
@@ -33,6 +37,8 @@ class ModelRoutes:
 
     async def estimate_price(self, request: Request) -> Response:
         """Say what a job costs, which is nothing, or why that cannot be said yet."""
+        from preftune.local.admission import check_method  # noqa: PLC0415 - it brings pydantic
+
         body = await read_json(request)
         check_method(body)
         files = {"train": self._named_file(body, "training_file")}

@@ -8,15 +8,17 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from preftune.local import wire
 from preftune.local.database import Record
 from preftune.local.refusal import Refused, shown
+
+if TYPE_CHECKING:
+    from preftune.local import wire
 
 _MAX_FIELDS = 20  # of a form
 _MAX_TEXT = 1000  # characters of a name
@@ -114,12 +116,12 @@ def integer(
     raise Refused(f"{name} is {shown(value)}; it must be a whole number{bounds}", param=name)
 
 
-def address(request: Request, path: str) -> str:
-    """Return where a path of this server is found, under the name by which the request found the server."""
+def origin(request: Request) -> str:
+    """Return where this server is found: under the name by which the request found it."""
     host = request.headers.get("host", "")
     if not _HOST.fullmatch(host):
         raise Refused(f"the Host header is {shown(host)}; it must be a name or an address, with a port or without")
-    return f"{request.url.scheme}://{host}{path}"
+    return f"{request.url.scheme}://{host}"
 
 
 def between(rows: list[Record], asked: Mapping[str, Any]) -> list[Record]:

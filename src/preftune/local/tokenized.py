@@ -11,15 +11,18 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 import zstandard
 
 from preftune.api.config import JobConfig
-from preftune.local import validate, wire
+from preftune.local import validate
 from preftune.local.engine.encode import END, Cut, answer_bytes, cut_pair, render
 from preftune.local.examples import budget_of, learns_inputs
 from preftune.pairs.formats import together
+
+if TYPE_CHECKING:
+    from preftune.local import wire
 
 Row: TypeAlias = dict[str, Any]
 _MASKED = -100

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict  # pydantic reads the standard library's from Python 3.12 on
 
+from preftune.local.limits import FileType, Purpose
+
 
 class ErrorDetail(TypedDict):
     """What went wrong; `param` is the field that it is about."""
@@ -26,12 +28,6 @@ class Error(TypedDict):
 
     error: ErrorDetail
     file_id: NotRequired[str]
-
-
-Purpose = Literal[
-    "fine-tune", "calibration", "eval", "eval-sample", "eval-output", "eval-summary", "batch-generated", "batch-api"
-]
-FileType = Literal["jsonl", "csv", "parquet"]
 
 
 class Report(TypedDict):
@@ -215,6 +211,9 @@ class NoPrice(TypedDict):
     unavailable_reason: Literal[
         "train_file_not_validated", "eval_file_not_validated", "train_file_invalid", "eval_file_invalid"
     ]
+
+
+AnyPrice = Price | NoPrice
 
 
 class BatchLimits(TypedDict):
