@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
-import threading
+import time
 from pathlib import Path
 
 import click
 
 from preftune.local.serve import LocalServer
+
+_LOOK = 0.05  # seconds; a handler that did more than take a note could come between anything
 
 
 @click.command("serve")
@@ -42,8 +45,8 @@ def command(  # noqa: PLR0917 - click calls by keyword
     """Run the fine-tuning API on this machine: it validates files, trains jobs, and needs no account.
 
     Paste the two lines it prints into another terminal and run your script there, unchanged. Requests that change
-    something or fail are printed as they come. Ctrl-C ends it; with --data-dir the jobs that run go on at the next
-    start.
+    something or fail are printed as they come. Ctrl-C ends it, a second one at once; with --data-dir the jobs that run go on at
+    the next start.
 
     A fault is a request's, "POST /fine-tunes 500 once", "GET */metrics 429 retry-after=2 every 3", with a status,
     drop, lose, truncate or slow=SECONDS; or of the next jobs and files: "job-error at step 5", user_error, refund,
@@ -52,16 +55,16 @@ def command(  # noqa: PLR0917 - click calls by keyword
     server = LocalServer(
         data_dir, port, host=host, api_key=api_key, speed=speed, faults=faults, event_case=event_case
     )  # fmt: skip
-    ended = threading.Event()
-    before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: os._exit(128 + number) if asked else asked.append(number))
     with server:
         kept = server.data_dir if data_dir else "a temporary folder, gone at the end"
         click.echo(f"preftune serves the fine-tuning API at {server.url}, data in {kept}. Ctrl-C ends it.\n")
         click.echo(f"export PREFTUNE_BASE_URL={server.url}\nexport PREFTUNE_API_KEY={server.api_key}\n")
         _log_to_terminal()
-        ended.wait()
-        for number, handler in before.items():
-            signal.signal(number, handler)  # who asks a second time does not want to wait
+        while not asked:
+            time.sleep(_LOOK)
         waiting = server.unfinished
     if waiting:
         jobs = "1 job" if waiting == 1 else f"{waiting} jobs"
