@@ -45,8 +45,8 @@ def command(  # noqa: PLR0917 - click calls by keyword
     """Run the fine-tuning API on this machine: it validates files, trains jobs, and needs no account.
 
     Paste the two lines it prints into another terminal and run your script there, unchanged. Requests that change
-    something or fail are printed as they come. Ctrl-C ends it, a second one at once; with --data-dir the jobs that run go on at
-    the next start.
+    something or fail are printed as they come. Ctrl-C ends it, a second one at once; with --data-dir the jobs that run
+    go on at the next start.
 
     A fault is a request's, "POST /fine-tunes 500 once", "GET */metrics 429 retry-after=2 every 3", with a status,
     drop, lose, truncate or slow=SECONDS; or of the next jobs and files: "job-error at step 5", user_error, refund,
