@@ -17,7 +17,7 @@ def test_the_demo_tells_rows_picture_and_the_two_lines_to_change(run, tmp_path, 
     code, out, err = run("demo", "--out", str(tmp_path / "adapter"))
     assert (code, err) == (0, "")
     assert "dpo       1 train  0.693       0%        0.0      0.0" in out
-    assert "loss   o train   x eval   · nothing learned" in out
+    assert "loss   o train   x evaluation   · nothing learned" in out
     assert "judged on held-out prompts. On evaluation rows, loss went from 0.693" in " ".join(out.split())
     assert "client = pt.Client(base_url=server.url, api_key=server.api_key)  # pt.Client()" in out
     assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80

@@ -89,8 +89,8 @@ def test_the_pictures_are_two_well_formed_elements_of_svg():
     assert [picture.tag for picture in pictures] == [f"{SVG}svg"] * 2
     assert [picture.find(f"{SVG}title").text for picture in pictures] == ["loss", "slope of the loss"]
     for picture in pictures:
-        lines = [line for line in picture.findall(f"{SVG}polyline") if line.get("stroke") in COLOURS]
-        assert [len(line.get("points").split()) for line in lines] == [241, 241]
+        lines = [line for line in picture.findall(f"{SVG}path") if line.get("stroke") in COLOURS]
+        assert [len(line.get("d").split("L")) for line in lines] == [241, 241]
     assert found._repr_html_() == found.svg()
 
 

@@ -147,7 +147,7 @@ def test_training_rows_tell_where_there_is_no_evaluation():
 
 
 def test_rows_with_missing_keys_are_read_for_what_they_hold():
-    diagnosis = diagnose([{"train/global_step": 1, "train/loss": 0.6}])
+    diagnosis = diagnose([{"train/global_step": 1, "train/loss": 0.6}], config=DPO(), total_steps=1)
     assert diagnosis.verdict == "healthy"
     assert diagnosis.description == "On training rows, loss went from 0.693 (nothing learned) to 0.600."
     assert diagnosis.to_dict()["matches"][0]["rule"] == "healthy"
@@ -192,3 +192,83 @@ def test_recorded_runs_get_the_verdict_they_are_named_for(name):
     settings = json.loads(path.read_text())["settings"]
     knobs = {knob: settings[knob] for knob in DPO.model_fields if knob in settings}
     assert diagnose(runs.load(path), config=DPO(**knobs)).verdict == EXPECTED[name]
+
+
+# while a run goes on
+
+
+@pytest.mark.parametrize(
+    ("steps", "total", "verdict"),
+    [(9, None, "too-early"), (9, 40, "too-early"), (9, 9, "healthy"), (10, 40, "healthy")],
+)
+def test_few_rows_of_a_run_that_goes_on_say_nothing_yet(steps, total, verdict):
+    assert diagnose(run(steps=steps), total_steps=total).verdict == verdict
+
+
+def test_a_run_in_its_warm_up_is_not_blamed_for_small_steps():
+    config = JobConfig(model="m", training_method="dpo", warmup_ratio=0.5)
+    still = {"train/loss": 0.6931, "eval/loss": 0.6931, "eval/approx. KL/chosen": 0.0, "eval/approx. KL/rejected": 0.0}
+    rows = run(steps=30, **still)
+    early = diagnose(rows, config=config, total_steps=100)
+    assert (early.verdict, early.matches[0].evidence) == (
+        "too-early", "step 30 lies in the warm-up, which ends at step 50",
+    )  # fmt: skip
+    assert diagnose(rows, config=config, total_steps=40).verdict == "too-small-steps"
+
+
+def test_what_cannot_get_better_is_said_early():
+    broken = diagnose([{"train/global_step": 1, "train/loss": math.nan}], total_steps=40)
+    flat = diagnose(run(steps=2, **{"train/loss": math.log(2), "train/grad_norm": 0.0}), total_steps=40)
+    assert (broken.verdict, flat.verdict) == ("nan", "no-signal")
+
+
+def test_a_diagnosis_says_which_rows_it_saw():
+    assert diagnose(run()).rows == "training rows of the steps 21 to 40, as means and the evaluation at step 40"
+    assert diagnose(run()).to_dict()["rows"] == diagnose(run()).rows
+    only = [row for row in run() if "eval/loss" in row]
+    assert diagnose(only).rows == "the evaluation at step 40"
+
+
+# supervised runs
+
+
+def supervised(loss, **more):
+    return [
+        {"train/global_step": step, "train/loss": loss(step), "train/grad_norm": 1.0} | more for step in range(1, 61)
+    ]
+
+
+def test_a_supervised_run_is_read_by_its_loss():
+    diagnosis = diagnose(supervised(lambda step: 3.0 - 0.02 * step))
+    assert diagnosis.verdict == "healthy"
+    assert diagnosis.description == "On training rows, loss went from 2.980 (the first row) to 1.990."
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict", "word"),
+    [
+        (supervised(lambda step: 2.5), "too-small-steps", "the loss is still 2.5000"),
+        (supervised(lambda step: 2.5, **{"train/grad_norm": 0.0}), "no-signal", "no answer is learned"),
+        (
+            supervised(lambda step: 3.0 - 0.045 * step)
+            + [{"train/global_step": step, "eval/loss": 2.0 + abs(step - 30) / 50} for step in (15, 30, 45, 60)],
+            "over-optimised", "more data",
+        ),
+    ],
+)  # fmt: skip
+def test_the_faults_of_a_supervised_run_are_told_in_its_terms(rows, verdict, word):
+    diagnosis = diagnose(rows, config=JobConfig(model="m"))
+    assert (diagnosis.verdict, word in str(diagnosis.matches[0])) == (verdict, True)
+
+
+# forms
+
+
+def test_a_diagnosis_is_json_and_a_notebooks_html():
+    changes = {"eval/approx. KL/rejected": 900.0, "eval/loss": 1.0, "eval/reward/accuracy": 0.2}
+    diagnosis = diagnose(run(**changes))
+    assert json.loads(diagnosis.to_json()) == diagnosis.to_dict()
+    html = diagnosis._repr_html_()
+    assert html.startswith("<p><b>swapped-eval</b>: evaluation loss 1.000 is above 0.693 and accuracy is 0.20. <i>")
+    assert "<p>Also:</p><ul><li><b>drift</b>: KL is 900;" in html
+    assert "Also:" not in diagnose(run())._repr_html_()

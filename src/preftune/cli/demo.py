@@ -81,7 +81,7 @@ and set PREFTUNE_API_KEY (or TOGETHER_API_KEY) to your key."""
 
 
 def _paragraph(demo: Demo) -> str:
-    diagnosis = diagnose(demo.dpo_rows)
+    diagnosis = diagnose(demo.dpo_rows, total_steps=demo.dpo_rows[-1].step)
     first, _ = demo.to_dict()["eval_accuracy"]
     text = (
         f"What was learned, from {demo.report.pairs} pairs in {demo.seconds:.1f} s, judged on held-out prompts. "

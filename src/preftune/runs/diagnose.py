@@ -1,22 +1,26 @@
 """What the curves of a run say: rules in a fixed order, of which the first that matches is the verdict.
 
 Thresholds were chosen on runs of a small transformer whose faults are known by construction; each is a named constant.
-Deltas and KL come from evaluation rows where there are any, else from smoothed training rows. Source: docs/losses.md,
-Reading a run.
+Deltas and KL come from evaluation rows where there are any, else from smoothed training rows, and the diagnosis says
+which. A run of supervised tuning has a loss alone, and the rules that need more are silent. Source: docs/losses.md,
+Reading a run; over-optimisation: arXiv 2406.02900; displacement: arXiv 2410.08847, 2402.13228.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from html import escape
 from statistics import fmean
 from typing import Any
 
-from preftune.api.config import DPO, JobConfig
+from preftune.api.config import DPO, SFT, JobConfig
 from preftune.api.models import MetricRow, metric_rows
 
 _TAIL_ROWS, _TAIL_SHARE = 20, 0.1  # the end of a run: its last 20 rows, or a tenth of them
+_EARLY_ROWS, _EARLY_EVALS = 10, 2  # too-early: fewer of both say little
 _FLAT_GRADIENT, _FLAT_LOSS = 1e-6, 1e-4  # no-signal
 _STILL_LOSS, _STILL_KL = 0.01, 0.1  # too-small-steps
 _SWAPPED_ACCURACY = 0.45
@@ -47,6 +51,7 @@ class Diagnosis:
 
     matches: tuple[Match, ...]
     description: str  # what each curve did, in words
+    rows: str  # which rows the numbers are of
 
     @property
     def verdict(self) -> str:
@@ -56,22 +61,46 @@ class Diagnosis:
     def to_dict(self) -> dict[str, Any]:
         """Return the diagnosis as plain values, for JSON."""
         found = [{"rule": match.rule, "evidence": match.evidence, "advice": match.advice} for match in self.matches]
-        return {"verdict": self.verdict, "matches": found, "description": self.description}
+        return {"verdict": self.verdict, "matches": found, "description": self.description, "rows": self.rows}
+
+    def to_json(self) -> str:
+        """Return the diagnosis as JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
 
     def __str__(self) -> str:
-        return "\n".join([*map(str, self.matches), self.description])
+        return "\n".join([*map(str, self.matches), self.description, f"Seen: {self.rows}."])
+
+    def _repr_html_(self) -> str:
+        """Return the diagnosis for a notebook: the verdict, what speaks for it, what else matched."""
+        first, *others = self.matches
+        also = "".join(
+            f"<li><b>{escape(one.rule)}</b>: {escape(one.evidence)}; {escape(one.advice)}</li>" for one in others
+        )
+        return (
+            f"<p><b>{escape(first.rule)}</b>: {escape(first.evidence)}. <i>{escape(first.advice)}</i></p>"
+            f"{f'<p>Also:</p><ul>{also}</ul>' if also else ''}"
+            f"<p>{escape(self.description)} <small>Seen: {escape(self.rows)}.</small></p>"
+        )
 
 
-def diagnose(rows: Iterable[MetricRow | Mapping[str, Any]], *, config: JobConfig | DPO | None = None) -> Diagnosis:
-    """Return what the curves of a preference run say, from MetricRows or from the server's own rows.
+def diagnose(
+    rows: Iterable[MetricRow | Mapping[str, Any]],
+    *,
+    config: JobConfig | DPO | None = None,
+    total_steps: int | None = None,
+) -> Diagnosis:
+    """Return what the curves of a run say, from MetricRows or from the server's own rows.
 
-    Without `config` the loss is taken to be plain DPO. Raises ValueError when there is no row with a loss.
+    Without `config` the loss is taken to be plain DPO, or that of supervised tuning where no row has anything else.
+    `total_steps` tells a run that goes on from one that is over: while it warms up, or has hardly any rows, the verdict
+    is too-early. Raises ValueError when there is no row with a loss.
     """
-    curves = _Curves.of(rows, config)
-    broken = _nan(curves)  # what is not finite makes every other comparison meaningless
-    matches = [broken] if broken else [match for rule in RULES if (match := rule(curves)) is not None]
+    curves = _Curves.of(rows, config, total_steps)
     healthy = Match("healthy", "none of the known faults shows", "go on; compare runs by their evaluation loss")
-    return Diagnosis(tuple(matches) or (healthy,), _describe(curves))
+    early = None if _no_signal(curves) else _too_early(curves)
+    alone = _nan(curves) or early  # what makes every other comparison meaningless
+    matches = [alone] if alone else [match for rule in RULES if (match := rule(curves)) is not None]
+    return Diagnosis(tuple(matches) or (healthy,), _describe(curves), curves.seen)
 
 
 @dataclass(frozen=True)
@@ -79,7 +108,9 @@ class _Curves:
     """The numbers that the rules read; what the rows do not tell is None."""
 
     method: DPO
-    baseline: float  # the loss of a pair that is not learned at all
+    supervised: bool
+    baseline: float  # the loss of a pair that is not learned at all; the first one where that is not known
+    early: str | None  # why it is too early to say anything
     train: list[MetricRow]
     evals: list[MetricRow]
     tail_loss: float
@@ -89,7 +120,9 @@ class _Curves:
     fall_rejected: float | None
 
     @classmethod
-    def of(cls, rows: Iterable[MetricRow | Mapping[str, Any]], config: JobConfig | DPO | None) -> _Curves:
+    def of(
+        cls, rows: Iterable[MetricRow | Mapping[str, Any]], config: JobConfig | DPO | None, total_steps: int | None
+    ) -> _Curves:
         typed = [row for item in rows for row in ([item] if isinstance(item, MetricRow) else metric_rows(item))]
         given = [_with_nan(row) for row in typed]
         ordered = sorted((row for row in given if row.loss is not None), key=lambda row: row.step or 0)
@@ -98,13 +131,16 @@ class _Curves:
             raise ValueError("rows: expected at least one row with a loss, found none; has the job begun?")
         found = config.training_method if isinstance(config, JobConfig) else config
         method = found if isinstance(found, DPO) else DPO()
+        supervised = isinstance(found, SFT) or (found is None and not any(map(_prefers, ordered)))
         first_loss = (train or evals)[0].loss or 0.0
         tail = _tail(train or evals)
         telling = evals or train
         gradients = [row.grad_norm for row in tail if row.grad_norm is not None]
         return cls(
             method=method,
-            baseline=first_loss if method.rpo_alpha else method.baseline,
+            supervised=supervised,
+            baseline=first_loss if supervised or method.rpo_alpha else method.baseline,
+            early=_early(train, evals, config, total_steps),
             train=train,
             evals=evals,
             tail_loss=fmean(row.loss or 0.0 for row in tail),
@@ -113,6 +149,13 @@ class _Curves:
             fall_chosen=_change(train, telling, "logps_chosen"),
             fall_rejected=_change(train, telling, "logps_rejected"),
         )
+
+    @property
+    def seen(self) -> str:
+        """Return which rows the numbers are of."""
+        tail = _tail(self.train)
+        parts = [f"training rows of the steps {tail[0].step} to {tail[-1].step}, as means"] if tail else []
+        return " and ".join([*parts, *([f"the evaluation at step {self.evals[-1].step}"] if self.evals else [])])
 
     @property
     def eval_loss(self) -> float | None:
@@ -134,6 +177,32 @@ def _nan(curves: _Curves) -> Match | None:
     return None
 
 
+def _early(
+    train: list[MetricRow], evals: list[MetricRow], config: JobConfig | DPO | None, total_steps: int | None
+) -> str | None:
+    """Return why it is too early to say anything about a run, or None."""
+    step = max((row.step or 0 for row in (*train, *evals)), default=0)
+    if total_steps is not None and step >= total_steps:
+        return None
+    warm = math.ceil(config.warmup_ratio * total_steps) if isinstance(config, JobConfig) and total_steps else 0
+    if step < warm:
+        return f"step {step} lies in the warm-up, which ends at step {warm}"
+    if len(train) < _EARLY_ROWS and len(evals) < _EARLY_EVALS:
+        return f"there are {len(train)} training rows and {len(evals)} evaluations"
+    return None
+
+
+def _prefers(row: MetricRow) -> bool:
+    """Tell whether a row has anything that supervised tuning has not."""
+    return any(getattr(row, name) is not None for name in ("accuracy", "kl_chosen", "logps_chosen", "rewards_chosen"))
+
+
+def _too_early(curves: _Curves) -> Match | None:
+    if curves.early is None:
+        return None
+    return Match("too-early", curves.early, "wait: the curves say something later, or cancel what was a slip")
+
+
 def _with_nan(row: MetricRow) -> MetricRow:
     """Return a row whose loss is NaN where the server wrote null for it: JSON has no other way to say so."""
     return replace(row, loss=math.nan) if row.loss is None and f"{row.split}/loss" in row.raw else row
@@ -144,17 +213,18 @@ def _no_signal(curves: _Curves) -> Match | None:
     if gradient is None or gradient >= _FLAT_GRADIENT or abs(curves.tail_loss - curves.baseline) >= _FLAT_LOSS:
         return None
     evidence = f"the gradient is {gradient:.2g} and the loss stays at {curves.tail_loss:.4f}"
-    advice = (
-        "the pairs are identical, or their answers cut away: run check, look at the context budget and the template"
-    )
-    return Match("no-signal", evidence, advice)
+    what = "no answer is learned" if curves.supervised else "the pairs are identical, or their answers cut away"
+    return Match("no-signal", evidence, f"{what}: run check, look at the context budget and the template")
 
 
 def _too_small_steps(curves: _Curves) -> Match | None:
     still = abs(curves.tail_loss - curves.baseline) < _STILL_LOSS * curves.baseline
-    if not still or curves.kl is None or curves.kl >= _STILL_KL:
+    if curves.supervised and still and len(curves.train) > len(_tail(curves.train)):
+        evidence = f"the loss is still {curves.tail_loss:.4f}"
+    elif still and curves.kl is not None and curves.kl < _STILL_KL:
+        evidence = f"the loss is still {curves.tail_loss:.4f} and KL is {curves.kl:.2g}"
+    else:
         return None
-    evidence = f"the loss is still {curves.tail_loss:.4f} and KL is {curves.kl:.2g}"
     return Match("too-small-steps", evidence, "raise the learning rate 3 to 10 times, or shorten the warm-up")
 
 
@@ -187,9 +257,8 @@ def _over_optimised(curves: _Curves) -> Match | None:
     evidence = (
         f"evaluation loss rose from {best:.3f} (step {at}) to {last:.3f} while training loss is {curves.tail_loss:.3f}"
     )
-    return Match(
-        "over-optimised", evidence, "take the checkpoint of the best evaluation; fewer epochs, or a higher dpo_beta"
-    )
+    milder = "more data" if curves.supervised else "a higher dpo_beta"
+    return Match("over-optimised", evidence, f"take the checkpoint of the best evaluation; fewer epochs, or {milder}")
 
 
 def _label_noise(curves: _Curves) -> Match | None:
@@ -242,7 +311,9 @@ def _describe(curves: _Curves) -> str:
     """Return what each curve did, in words, with its numbers."""
     split = "evaluation" if curves.evals else "training"
     rows = curves.evals or curves.train
-    parts = [f"On {split} rows, loss went from {curves.baseline:.3f} (nothing learned) to {rows[-1].loss:.3f}"]
+    begin = "the first row" if curves.supervised or curves.method.rpo_alpha else "nothing learned"
+    last = rows[-1].loss if curves.evals else curves.tail_loss
+    parts = [f"On {split} rows, loss went from {curves.baseline:.3f} ({begin}) to {last:.3f}"]
     if curves.accuracy is not None:
         parts.append(f"reward accuracy is {curves.accuracy:.0%}")
     if curves.kl is not None:
