@@ -9,7 +9,9 @@ import sys
 import termios
 from pathlib import Path
 
+import httpx
 import pytest
+import respx
 
 from preftune.cli import main
 
@@ -124,3 +126,20 @@ def bad_files(folder, good):
     for name, content in contents.items():
         Path(name).write_bytes(content)
     return ["absent.jsonl", "folder.jsonl", *contents]
+
+
+@pytest.fixture
+def answering(monkeypatch):
+    """Return a function that has the hosted side answer paths, and a router to look at what was asked."""
+    monkeypatch.setenv("PREFTUNE_BASE_URL", "http://hosted.test")
+    monkeypatch.setenv("PREFTUNE_API_KEY", "key-of-the-user")
+    with respx.mock(assert_all_called=False) as router:
+
+        def answering(**answers):
+            for call, answer in answers.items():
+                method, _, path = call.partition("_")
+                url = f"http://hosted.test/v1/fine-tunes/ft-1{path and '/' + path}"
+                router.request(method, url).mock(httpx.Response(200, json=answer))
+            return router
+
+        yield answering

@@ -9,7 +9,28 @@ from click.shell_completion import ShellComplete
 from preftune import cli as module
 from preftune.cli import cli, main
 
-COMMANDS = ["check", "fix", "convert", "split", "sft", "stats", "advise", "rehearse", "jobs", "demo", "serve"]
+COMMANDS = [
+    "check",
+    "fix",
+    "convert",
+    "split",
+    "sft",
+    "stats",
+    "advise",
+    "rehearse",
+    "explain",
+    "models",
+    "jobs",
+    "show",
+    "events",
+    "metrics",
+    "diagnose",
+    "cancel",
+    "checkpoints",
+    "download",
+    "demo",
+    "serve",
+]
 ON_ONE_FILE = [["check"], ["stats"], ["advise"], ["rehearse"], ["fix", ..., "new.jsonl"], ["sft", ..., "new.jsonl"],
                ["split", ..., "a.jsonl", "b.jsonl"], ["convert", ..., "new.jsonl"]]  # fmt: skip
 WELL = [("trl.jsonl", "sft"), ("trl.jsonl", "convert"), ("sft.jsonl", "advise")]  # read, or advised on, all the same

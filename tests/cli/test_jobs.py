@@ -64,7 +64,7 @@ def test_json_holds_everything_the_server_said(run, hosted):
     sent = job(1, total_price=5, new_field={"of": ["the", "server"]})
     hosted(sent)
     code, out, err = run("jobs", "--json")
-    (told,) = json.loads(out)
+    (told,) = json.loads(out)["jobs"]
     assert (code, err) == (0, "")
     assert {name: told[name] for name in sent} == sent | {"created_at": "2026-11-21T08:46:16.472000Z"}
 
@@ -76,7 +76,7 @@ def test_mine_are_those_that_this_machine_asked_for(run, hosted):
         client.fine_tuning.create(model="some/model", training_file="file-1")
     hosted(job(3), job(2), job(1))
     assert [line.split()[0] for line in run("jobs", "--mine")[1].splitlines()] == ["job", "ft-2"]
-    assert [one["id"] for one in json.loads(run("jobs", "--mine", "--json")[1])] == ["ft-2"]
+    assert [one["id"] for one in json.loads(run("jobs", "--mine", "--json")[1])["jobs"]] == ["ft-2"]
     assert len(run("jobs")[1].splitlines()) == 4
 
 
@@ -85,8 +85,8 @@ def test_mine_are_those_that_this_machine_asked_for(run, hosted):
     [
         ([], "no jobs\n"),
         (["--mine"], "no job that this machine asked for; all jobs: preftune jobs\n"),
-        (["--json"], "[]\n"),
-        (["--mine", "--json"], "[]\n"),
+        (["--json"], '{\n  "version": 1,\n  "jobs": []\n}\n'),
+        (["--mine", "--json"], '{\n  "version": 1,\n  "jobs": []\n}\n'),
     ],
 )
 def test_an_empty_list_is_told(run, hosted, arguments, told):

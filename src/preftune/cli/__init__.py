@@ -22,7 +22,16 @@ _COMMANDS = {  # name: one line for the overview; the module of the same name ho
     "stats": "Print what a preference file holds: lengths, tokens, price.",
     "advise": "Say what to train with a preference file, and why.",
     "rehearse": "Say what a small model learns from the pairs, and what the knobs would do.",
+    "explain": "Say what a configuration trains: the loss, and what its knobs imply.",
+    "models": "List the models that can be tuned, and what each can be asked for.",
     "jobs": "List the fine-tuning jobs; with --mine, those that this machine asked for.",
+    "show": "Show what a job was asked for, how far it has come, and why it ended.",
+    "events": "List what has happened to a job.",
+    "metrics": "Print, draw or save the metrics of a job.",
+    "diagnose": "Say what the curves of a run say, and what to do.",
+    "cancel": "Cancel a job.",
+    "checkpoints": "List the checkpoints of a job.",
+    "download": "Download what a job trained.",
     "demo": "Check, SFT, DPO, live metrics, adapter: the whole product on this machine.",
     "serve": "Run the API on this machine, for scripts and notebooks that need no key.",
 }
@@ -77,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"preftune: {told}", err=True)
         code = USAGE_ERROR
     except PreftuneError as error:
-        click.echo(f"preftune: {error}", err=True)
+        told = str(error).replace("client.fine_tuning.list()", "preftune jobs")  # what the library would have one call
+        click.echo(f"preftune: {told}", err=True)
         code = USAGE_ERROR
     sys.exit(code)
 

@@ -10,6 +10,7 @@ import click
 
 from preftune.api.config import load_fields
 from preftune.cli.data import print_json, told_in_options
+from preftune.cli.knobs import given, knob_options
 from preftune.errors import ConfigError
 from preftune.recipes.rehearse import FOLDS, PAIRS, rehearse
 
@@ -17,13 +18,8 @@ from preftune.recipes.rehearse import FOLDS, PAIRS, rehearse
 @click.command("rehearse")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--config", type=click.Path(path_type=Path), help="A .toml or .json file with the job's fields.")
-@click.option("--beta", "dpo_beta", type=float, help="dpo_beta, how closely to stay to the start. [default: 0.1]")
-@click.option("--normalize", "dpo_normalize_logratios_by_length", is_flag=True, default=None, help="Per token.")
-@click.option("--reference-free", "dpo_reference_free", is_flag=True, default=None, help="Leave the reference out.")
-@click.option("--alpha", "rpo_alpha", type=float, help="rpo_alpha, the weight of the chosen side's likelihood.")
-@click.option("--gamma", "simpo_gamma", type=float, help="simpo_gamma, the margin of SimPO.")
+@knob_options
 @click.option("--epochs", "n_epochs", type=int, help="Epochs of preference tuning. [default: 3]")
-@click.option("--learning-rate", type=float, help="The rate of the job. [default: 1e-5]")
 @click.option("--max-seq-length", type=int, help="Bytes of a prompt with an answer; longer answers are cut.")
 @click.option("--pairs", type=click.IntRange(1), default=PAIRS, show_default=True, help="How many are taken.")
 @click.option(
@@ -35,10 +31,10 @@ def command(file: Path, config: Path | None, pairs: int, folds: int, *, as_json:
 
     FILE is in any layout that `preftune convert` tells by its keys. Nothing is sent, nothing is paid.
     """
-    given = {name: value for name, value in knobs.items() if value is not None}
-    if config is not None and given:
-        raise ConfigError(f"--config: expected no other knobs beside it, found {', '.join(given)}; write them into it")
-    job: Any = given if config is None else load_fields(config)
+    named = given(knobs)
+    if config is not None and named:
+        raise ConfigError(f"--config: expected no other knobs beside it, found {', '.join(named)}; write them into it")
+    job: Any = named if config is None else load_fields(config)
     with told_in_options():
         found = rehearse(file, job, pairs=pairs, folds=folds, progress=_tell)
     if as_json:

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from html import escape
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError
 
 from preftune.api.config import DPO, SFT, JobConfig
-from preftune.api.models import MetricRow, metric_rows
+from preftune.api.models import FineTuneJob, MetricRow, metric_rows
 
 _TAIL_ROWS, _TAIL_SHARE = 20, 0.1  # the end of a run: its last 20 rows, or a tenth of them
 _EARLY_ROWS, _EARLY_EVALS = 10, 2  # too-early: fewer of both say little
@@ -31,6 +33,9 @@ _SCALE_LOSS, _SCALE_ACCURACY, _SCALE_KL = 0.05, 0.55, 20.0  # beta-scale
 _DRIFT_KL = 500.0
 _REASSURANCE = " A small fall of the chosen side is normal while the rejected side falls faster."
 _DISPLACED, _DISPLACED_SHARE = -5.0, 0.7  # nats, share of the rejected side's fall
+
+
+Method: TypeAlias = DPO | SFT
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ class Diagnosis:
 def diagnose(
     rows: Iterable[MetricRow | Mapping[str, Any]],
     *,
-    config: JobConfig | DPO | None = None,
+    config: JobConfig | Method | None = None,
     total_steps: int | None = None,
 ) -> Diagnosis:
     """Return what the curves of a run say, from MetricRows or from the server's own rows.
@@ -101,6 +106,17 @@ def diagnose(
     alone = _nan(curves) or early  # what makes every other comparison meaningless
     matches = [alone] if alone else [match for rule in RULES if (match := rule(curves)) is not None]
     return Diagnosis(tuple(matches) or (healthy,), _describe(curves), curves.seen)
+
+
+def method_of(job: FineTuneJob) -> Method | None:
+    """Return the method of a job as the server tells it, or None where it tells none that is known."""
+    block = job.training_method if isinstance(job.training_method, dict) else {}
+    if block.get("method") != "dpo":
+        return SFT() if block.get("method") == "sft" else None
+    try:
+        return DPO(**{name: block[name] for name in DPO.model_fields if block.get(name) is not None})
+    except ValidationError:  # knobs of another server than we know
+        return DPO()
 
 
 @dataclass(frozen=True)
@@ -121,7 +137,7 @@ class _Curves:
 
     @classmethod
     def of(
-        cls, rows: Iterable[MetricRow | Mapping[str, Any]], config: JobConfig | DPO | None, total_steps: int | None
+        cls, rows: Iterable[MetricRow | Mapping[str, Any]], config: JobConfig | Method | None, total_steps: int | None
     ) -> _Curves:
         typed = [row for item in rows for row in ([item] if isinstance(item, MetricRow) else metric_rows(item))]
         given = [_with_nan(row) for row in typed]
@@ -178,7 +194,7 @@ def _nan(curves: _Curves) -> Match | None:
 
 
 def _early(
-    train: list[MetricRow], evals: list[MetricRow], config: JobConfig | DPO | None, total_steps: int | None
+    train: list[MetricRow], evals: list[MetricRow], config: JobConfig | Method | None, total_steps: int | None
 ) -> str | None:
     """Return why it is too early to say anything about a run, or None."""
     step = max((row.step or 0 for row in (*train, *evals)), default=0)

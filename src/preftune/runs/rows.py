@@ -1,20 +1,38 @@
-"""Metric rows on disk: one JSON object a line, the server's own row, so that nothing is lost."""
+"""Metric rows on disk: one JSON object a line, the server's own row, so that nothing is lost; or a table for others."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from preftune.api.models import MetricRow, metric_rows
 from preftune.errors import DataError
+from preftune.losses.rows import KEYS
+
+_COLUMNS = ("split", "step", "epoch", *KEYS)  # of a CSV
+
+
+def wire_rows(rows: Iterable[MetricRow]) -> list[dict[str, Any]]:
+    """Return rows as the server sent them; one of its objects may hold both splits."""
+    unique = {json.dumps(dict(row.raw), ensure_ascii=False): dict(row.raw) for row in rows}
+    return list(unique.values())
 
 
 def save(rows: Iterable[MetricRow], path: str | Path) -> int:
-    """Write rows as JSONL, as the server sent them, and return how many objects were written."""
-    unique = {json.dumps(dict(row.raw), ensure_ascii=False): None for row in rows}  # one object may hold both splits
-    Path(path).write_text("".join(f"{line}\n" for line in unique), encoding="utf-8")
-    return len(unique)
+    """Write rows and return how many: as JSONL, as the server sent them, or to a .csv with a column for each value."""
+    given = list(rows)
+    if Path(path).suffix.lower() == ".csv":
+        with Path(path).open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(_COLUMNS)
+            table.writerows([getattr(row, name) for name in _COLUMNS] for row in given)
+        return len(given)
+    lines = [json.dumps(row, ensure_ascii=False) for row in wire_rows(given)]
+    Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return len(lines)
 
 
 def load(path: str | Path) -> list[MetricRow]:
@@ -26,7 +44,9 @@ def load(path: str | Path) -> list[MetricRow]:
     try:
         text = path.read_text(encoding="utf-8")
         raw = _objects(text)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read, {error.strerror}; check the path") from None
+    except ValueError as error:
         raise DataError(f"{path}: expected rows of metrics, found {error}; save them with preftune.runs.save") from None
     return [row for one in raw for row in metric_rows(one)]
 
