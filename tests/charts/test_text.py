@@ -96,3 +96,9 @@ def test_six_curves_have_marks_of_their_own():
     lines = draw_text(panel, width=90, height=6).splitlines()
     assert lines[0] == "p   o curve 0   x curve 1   s curve 2   + curve 3   = curve 4   % curve 5"
     assert [line[10] for line in lines[1:7]] == ["%", "=", "+", "s", "x", "o"]
+
+
+def test_single_steps_of_both_sides_are_named_once_and_a_panel_needs_no_baseline():
+    series = [Series("each step", [(0, float(at)), (1, 1.0)], "faint", side) for at, side in enumerate("ab")]
+    for colour, sign in ((False, "."), (True, "⠂")):
+        assert draw_text(Panel("p", series), colour=colour).splitlines()[0] == f"p   {sign} each step"

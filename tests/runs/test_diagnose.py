@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from preftune import DPO, JobConfig, diagnose, runs
+from preftune.api.config import SFT
+from preftune.api.models import FineTuneJob
 
 CURVES = Path(__file__).parents[3] / "shared" / "curves"
 EXPECTED = {  # what each recorded run is named for
@@ -272,3 +274,17 @@ def test_a_diagnosis_is_json_and_a_notebooks_html():
     assert html.startswith("<p><b>swapped-eval</b>: evaluation loss 1.000 is above 0.693 and accuracy is 0.20. <i>")
     assert "<p>Also:</p><ul><li><b>drift</b>: KL is 900;" in html
     assert "Also:" not in diagnose(run())._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("block", "method"),
+    [
+        ({"method": "dpo", "dpo_beta": 0.3, "simpo_gamma": None, "new": 1}, DPO(dpo_beta=0.3)),
+        ({"method": "dpo", "dpo_beta": -3}, DPO()),
+        ({"method": "sft", "train_on_inputs": "auto"}, SFT()),
+        ({"method": "new"}, None),
+        (None, None),
+    ],
+)
+def test_a_jobs_method_is_what_the_server_tells(block, method):
+    assert runs.method_of(FineTuneJob(training_method=block)) == method
