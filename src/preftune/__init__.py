@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from preftune.pairs.inspection import check as check
     from preftune.recipes.rehearse import rehearse as rehearse
     from preftune.recipes.sft_then_dpo import sft_then_dpo as sft_then_dpo
+    from preftune.recipes.watch import watch as watch
     from preftune.runs.diagnose import diagnose as diagnose
 
 _HOMES = {
@@ -41,6 +42,7 @@ _HOMES = {
     "diagnose": "runs.diagnose",
     "rehearse": "recipes.rehearse",
     "sft_then_dpo": "recipes.sft_then_dpo",
+    "watch": "recipes.watch",
 }
 _ROOMS = ("errors", "losses", "pairs", "runs")
 

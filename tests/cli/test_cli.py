@@ -22,6 +22,7 @@ COMMANDS = [
     "models",
     "jobs",
     "show",
+    "watch",
     "events",
     "metrics",
     "diagnose",
@@ -126,11 +127,12 @@ def test_help_lists_every_command_within_80_columns(run, monkeypatch):
         assert len([line for line in out.splitlines() if line.startswith("  -")]) >= 2
 
 
-def test_help_tells_the_exit_codes_of_commands_that_judge_a_file(run):
+def test_help_tells_the_exit_codes_of_commands_that_judge(run):
     told = {name: run(name, "--help")[1].partition("Exit code: ")[2].partition("\n")[0] for name in COMMANDS}
     assert {name: codes for name, codes in told.items() if codes} == {
         "check": "0 clean, 1 warnings under --strict, 2 errors.",
         "fix": "0 when no error is left, 2 when one is.",
+        "watch": "0 when it is completed, 1 when it ended otherwise.",
     }
 
 

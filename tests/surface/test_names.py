@@ -8,7 +8,7 @@ import preftune
 
 PUBLIC = [
     "AsyncClient", "Client", "DPO", "FullFineTuning", "JobConfig", "LoRA", "LocalServer", "SFT",
-    "check", "convert", "diagnose", "errors", "losses", "pairs", "rehearse", "runs", "sft_then_dpo",
+    "check", "convert", "diagnose", "errors", "losses", "pairs", "rehearse", "runs", "sft_then_dpo", "watch",
 ]  # fmt: skip
 
 

@@ -149,7 +149,7 @@ def _title(panel: Panel, width: int, *, colour: bool) -> list[str]:
     lines = [panel.title]
     for name, found in signs.items():
         entry = f"{' '.join(found)} {name}"
-        taken = len(_plain(lines[-1])) + 3 + len(_plain(entry))
+        taken = len(visible(lines[-1])) + 3 + len(visible(entry))
         lines = [*lines[:-1], f"{lines[-1]}   {entry}"] if taken <= width else [*lines, f"  {entry}"]
     return lines
 
@@ -160,7 +160,7 @@ def _sign(panel: Panel, series: Series) -> str:
     return f"{_hue(panel, series)}{'●' if series.style == 'points' else '━'}{_RESET}"
 
 
-def _plain(text: str) -> str:
+def visible(text: str) -> str:
     """Return a text without its escape sequences."""
     parts = text.split("\x1b[")
     return parts[0] + "".join(part.partition("m")[2] for part in parts[1:])

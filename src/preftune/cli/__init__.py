@@ -26,6 +26,7 @@ _COMMANDS = {  # name: one line for the overview; the module of the same name ho
     "models": "List the models that can be tuned, and what each can be asked for.",
     "jobs": "List the fine-tuning jobs; with --mine, those that this machine asked for.",
     "show": "Show what a job was asked for, how far it has come, and why it ended.",
+    "watch": "Show a job while it runs: its state, its curves, what they say so far.",
     "events": "List what has happened to a job.",
     "metrics": "Print, draw or save the metrics of a job.",
     "diagnose": "Say what the curves of a run say, and what to do.",
