@@ -68,3 +68,26 @@ def test_a_notebook_has_one_output_that_is_updated(preftune_environment, preftun
     assert "verdict" in shown[0]["text/plain"]
     shell.__dict__.clear()
     assert recipe._notebook() is None
+
+
+def test_a_picture_that_takes_long_is_drawn_less_often_but_an_end_always(monkeypatch):
+    shown, clock = [], [0.0]
+    monkeypatch.setattr(recipe.time, "monotonic", lambda: clock[0])
+
+    def show(view):
+        shown.append((view.job.status, clock[0]))
+        clock[0] += 0.2
+
+    spare = recipe._sparing(show)
+    for status, at in (
+        ("queued", 0),
+        ("running", 1),
+        ("running", 3),
+        ("running", 11),
+        ("running", 12),
+        ("running", 22),
+        ("completed", 23),
+    ):
+        clock[0] = float(at)
+        spare(recipe.View(pt.api.models.FineTuneJob(id="ft-1", status=status)))
+    assert shown == [("queued", 0.0), ("running", 1.0), ("running", 12.0), ("completed", 23.0)]

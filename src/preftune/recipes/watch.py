@@ -19,6 +19,7 @@ from preftune.runs.panels import panels
 from preftune.runs.view import View, line, screen, utc_now, views
 
 _LOG_EVERY = 60.0  # seconds between two lines of a log, unless the status changes
+_SPARED = 50.0  # times as long as a picture took nothing is drawn: a long run costs a fiftieth of a core
 _POLL = 2.0  # seconds between two looks
 
 
@@ -29,7 +30,8 @@ def watch(client: Client, job: JobOrId | None = None, *, poll_interval: float = 
     An outage is shown and waited for. Interrupting it leaves the job running.
     """
     job_id = id_of(job, "job") if job is not None else client.fine_tuning.last().id
-    show = _notebook() or (_terminal() if sys.stdout.isatty() else _log())
+    picture = _notebook() or (_terminal() if sys.stdout.isatty() else None)
+    show = _sparing(picture) if picture else _log()
     view: View | None = None
     for view in client.stream(views(job_id, poll_interval=poll_interval)):
         show(view)
@@ -52,6 +54,21 @@ def _terminal() -> Callable[[View], None]:
         drawn = len(shown)
 
     return show
+
+
+def _sparing(show: Callable[[View], None]) -> Callable[[View], None]:
+    """Return what draws a view unless that would take more than a fiftieth of the time; never leaves out an end."""
+    status, due = "", 0.0
+
+    def spare(view: View) -> None:
+        nonlocal status, due
+        begin = time.monotonic()
+        if view.job.is_final or view.job.status != status or begin >= due:
+            show(view)
+            end = time.monotonic()
+            status, due = view.job.status, end + _SPARED * (end - begin)
+
+    return spare
 
 
 def _log() -> Callable[[View], None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import pairwise, zip_longest
 from statistics import median
 
@@ -52,7 +53,7 @@ class View:
         """Return the steps in all; of a job that has ended, those that were run."""
         return self.step if self.job.is_final else self.job.total_steps
 
-    @property
+    @cached_property
     def diagnosis(self) -> Diagnosis | None:
         """Return what the curves say so far, or None before there is a row with a loss."""
         if not any(f"{row.split}/loss" in row.raw or row.loss is not None for row in self.rows):
