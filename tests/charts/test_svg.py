@@ -2,7 +2,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from preftune.charts import Panel, Series, draw_svg
+from preftune.charts import Panel, Series, draw_sheet, draw_svg
 from preftune.charts.svg import COLOURS
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -91,3 +91,23 @@ def test_six_curves_are_told_apart_by_colour_and_named_in_it():
 def test_points_that_are_not_finite_are_left_out():
     root = ET.fromstring(draw_svg(Panel("p", [Series("a", [(0, 0.0), (5, float("nan")), (10, 1.0)])])))
     assert curves(root) == [(COLOURS[0], "M56.0 182.0L468.0 30.0")]
+
+
+def test_the_second_of_two_curves_is_dashed():
+    panel = Panel("p", [Series("a", [(0, 0), (1, 1)], "line", "a"), Series("b", [(0, 1), (1, 0)], "dashed", "a")])
+    lines = [line for line in draw_svg(panel).split("<path") if 'stroke-width="2"' in line]
+    assert ["stroke-dasharray" in line for line in lines] == [False, True]
+
+
+def test_a_sheet_is_one_picture_with_lines_of_text_around_its_panels():
+    panel = Panel("p", [Series("a", [(0, 0), (1, 1)])])
+    sheet = draw_sheet([panel, panel, panel], ["a <state>", "w " * 100], ["the end"])
+    root = ET.fromstring(sheet)
+    inner = [element for element in root if element.tag.endswith("svg")]
+    assert [(one.get("x"), one.get("y")) for one in inner] == [("0", "62"), ("480", "62"), ("0", "282")]
+    assert [element.text for element in root if element.tag.endswith("text")][0::3] == ["a <state>", "the end"]
+    assert int(root.get("height")) > 282 + 220
+
+
+def test_a_sheet_of_a_job_that_has_just_begun_has_no_panels():
+    assert ET.fromstring(draw_sheet([], ["queued"], [])).get("height") == "34"

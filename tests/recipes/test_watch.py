@@ -64,7 +64,9 @@ def test_a_notebook_has_one_output_that_is_updated(preftune_environment, preftun
         show(view)
         show(view)
     assert len(shown) == 3
-    assert "<svg" in shown[0]["text/html"]
+    assert [*shown[0]] == ["image/svg+xml", "text/plain"]  # a picture is shown by every viewer, markup is not
+    assert shown[0]["image/svg+xml"].count("<svg") == 7
+    assert ">verdict: healthy" in shown[0]["image/svg+xml"]
     assert "verdict" in shown[0]["text/plain"]
     shell.__dict__.clear()
     assert recipe._notebook() is None

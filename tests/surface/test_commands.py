@@ -15,7 +15,7 @@ def test_every_command_is_on_the_page_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    "name", ["checkpoints", "diagnose", "download", "events", "explain", "jobs", "metrics", "models", "show"]
+    "name", ["checkpoints", "diagnose", "download", "events", "explain", "jobs", "metrics", "models", "report", "show"]
 )
 def test_json_has_the_shape_that_the_page_tells(
     name, capsys, preftune_environment, preftune_job, tmp_path, monkeypatch

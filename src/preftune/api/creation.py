@@ -47,7 +47,7 @@ def create(
         raise ConfigError(
             f"idempotency_key: expected printable ASCII of 1 to 255 characters, found {idempotency_key!r}; shorten it"
         )
-    body = config.to_wire() | (yield from _lora_block(config))
+    body = yield from body_of(config)
     let_go = (yield from _held(idempotency_key)) if idempotency_key else None
     try:
         earlier = (yield from history.asked_with(idempotency_key, body)) if idempotency_key else None
@@ -63,6 +63,11 @@ def create(
     finally:
         if let_go is not None:
             let_go()
+
+
+def body_of(config: JobConfig) -> Flow[dict[str, Any]]:
+    """Return the body of the request that creates a job."""
+    return config.to_wire() | (yield from _lora_block(config))
 
 
 def _is_header(text: str) -> bool:

@@ -10,6 +10,7 @@ import builtins
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from preftune.api.fine_tuning import list as list_jobs
@@ -21,6 +22,8 @@ from preftune.errors import ConfigError, ConflictError, NotFoundError
 _ENDS = ("created", "adopted", "refused")
 _SECRETS = frozenset({"wandb_key", "hf_api_token"})  # never echoed by the server, never written down by us
 
+_NAMES = frozenset({"suffix", "wandb_name", "wandb_project_name", "wandb_entity", "wandb_base_url"})
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -29,6 +32,7 @@ class Asked:
     key: str
     body: Mapping[str, Any]
     known: tuple[str, ...] = ()
+    at: str = ""  # when it was asked for: ISO 8601, UTC
     ended: str = ""  # "created", "adopted", "refused", or nothing: nobody knows
     job: str = ""
 
@@ -89,6 +93,13 @@ def asked_with(key: str, body: Mapping[str, Any]) -> Flow[FineTuneJob | None]:
     return (yield from _job_of(call))
 
 
+def asked_since(moment: datetime, body: Mapping[str, Any]) -> Flow[builtins.list[Asked]]:
+    """Return the calls since a moment that asked for just this and were not refused, oldest first."""
+    asked, since = without_secrets(body), moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    calls = yield from _calls()
+    return [call for call in calls if call.at >= since and call.ended != "refused" and _is_like(call.body, asked)]
+
+
 def adopt(call: Asked, jobs: builtins.list[FineTuneJob]) -> Flow[FineTuneJob | None]:
     """Return the one of these jobs that a call must have made, if there is one that no other call has."""
     candidates = yield from _candidates(call, jobs)
@@ -115,7 +126,7 @@ def _calls() -> Flow[builtins.list[Asked]]:
         key, event, body = str(entry.get("key") or ""), entry.get("event"), entry.get("body")
         if event == "asked" and key and body:  # without a body, every job would look like the one that was asked for
             calls.pop(key, None)
-            calls[key] = Asked(key, body, tuple(entry.get("known") or ()))
+            calls[key] = Asked(key, body, tuple(entry.get("known") or ()), str(entry.get("at") or ""))
         elif event in _ENDS and key in calls:
             calls[key] = replace(calls[key], ended=event, job=str(entry.get("job") or ""))
     return [*calls.values()]
@@ -135,6 +146,11 @@ def _candidates(call: Asked, jobs: builtins.list[FineTuneJob]) -> Flow[tuple[str
     """Return the jobs that a call without an end may have made: new, like it, and nobody else's."""
     taken = {entry.get("job") for entry in (yield Recorded())} | {*call.known}
     return tuple(job for job in look_alikes(call.body, jobs) if job not in taken)
+
+
+def _is_like(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether two requests ask for the same training; what it is called makes no difference."""
+    return all((one.get(name) or None) == (other.get(name) or None) for name in {*one, *other} - _NAMES)
 
 
 def _could_be_from(body: Mapping[str, Any], job: FineTuneJob) -> bool:

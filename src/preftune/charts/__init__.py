@@ -2,7 +2,17 @@
 
 from preftune.charts.histogram import Histogram, draw_blocks, draw_histogram
 from preftune.charts.panel import Panel, Series
-from preftune.charts.svg import draw_svg
+from preftune.charts.svg import draw_sheet, draw_svg
 from preftune.charts.text import draw_text, visible
 
-__all__ = ["Histogram", "Panel", "Series", "draw_blocks", "draw_histogram", "draw_svg", "draw_text", "visible"]
+__all__ = [
+    "Histogram",
+    "Panel",
+    "Series",
+    "draw_blocks",
+    "draw_histogram",
+    "draw_sheet",
+    "draw_svg",
+    "draw_text",
+    "visible",
+]

@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
-Style: TypeAlias = Literal["line", "faint", "points"]
+Style: TypeAlias = Literal["line", "dashed", "faint", "points"]
 Points: TypeAlias = list[tuple[float, float]]
 _NOTHING = 1e-4  # of an axis
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)  # of an axis, times a power of ten
@@ -24,8 +24,9 @@ _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)  # of an axis, times a power of ten
 class Series:
     """One curve: its name, and (x, y) points in the order of x; points that are not finite are left out.
 
-    A line is drawn as one; faint are single values behind a line; points are few, such as evaluations. Series of one
-    `side` share a colour and a letter; without it each series is of its own.
+    A line is drawn through, dashed is the second of two that belong together; faint are single values behind a line;
+    points are few, such as evaluations. Series of one `side` share a colour and a letter; without it each series is of
+    its own.
     """
 
     name: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
+from textwrap import wrap
 from typing import TypeAlias
 
 from preftune.charts.panel import Panel, Series, ticks
@@ -13,8 +14,14 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _GREY = "#808080"
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 30, 38  # pixels around the plot
 _LETTER, _GAP, _ROW = 7, 12, 16  # pixels that a letter of the legend may take, between two names, of a row of them
+_LINE = 18  # pixels of a line of text in a sheet
 _EVERY_X, _EVERY_Y = 80, 36  # pixels that a tick has to itself at least
-_LINES = {"faint": 'stroke-width="1" stroke-opacity="0.35"', "line": 'stroke-width="2"', "points": 'stroke-width="1"'}
+_LINES = {
+    "faint": 'stroke-width="1" stroke-opacity="0.35"',
+    "line": 'stroke-width="2"',
+    "dashed": 'stroke-width="2" stroke-dasharray="6 4"',
+    "points": 'stroke-width="1"',
+}
 _Place: TypeAlias = Callable[[float, float], tuple[float, float]]
 
 
@@ -49,6 +56,27 @@ def draw_svg(panel: Panel, *, width: int = 480, height: int = 220) -> str:
     middle, below = (width + _LEFT) // 2, escape(" · ".join(_below(panel)))
     parts.append(f'<text x="{middle}" y="{height - 6}" text-anchor="middle">{below}</text>')
     return "".join([*parts, *names, "</svg>"])
+
+
+def draw_sheet(panels: Sequence[Panel], above: Sequence[str], below: Sequence[str], *, columns: int = 2) -> str:
+    """Return one SVG element with lines of text, the panels in so many columns, and lines of text.
+
+    A single picture is what every viewer of notebooks shows, also where markup is taken out.
+    """
+    width, height = 480 * columns, 220
+    lines = [[part for line in lines for part in wrap(line, width // _LETTER)] for lines in (above, below)]
+    top = _LINE * len(lines[0]) + 8
+    floor = top + height * -(-len(panels) // columns)
+    whole = floor + _LINE * len(lines[1]) + 8
+    opening = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{whole}" viewBox="0 0 {width} {whole}"'
+    parts = [f'{opening} role="img" font-family="sans-serif" font-size="13" fill="{_GREY}">']
+    for begin, texts in ((0, lines[0]), (floor, lines[1])):
+        for at, text in enumerate(texts):
+            parts.append(f'<text x="8" y="{begin + _LINE * (at + 1)}">{escape(text)}</text>')
+    for at, panel in enumerate(panels):
+        x, y = 480 * (at % columns), top + height * (at // columns)
+        parts.append(draw_svg(panel, height=height).replace("<svg ", f'<svg x="{x}" y="{y}" ', 1))
+    return "".join([*parts, "</svg>"])
 
 
 def colour_of(panel: Panel, series: Series) -> str:

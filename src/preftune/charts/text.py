@@ -17,7 +17,9 @@ _FAINT, _BASELINE, _BOTH, _BEST = ".", "·", "#", "*"
 _LABEL = 10  # columns of the y axis
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille character, by row and column
 _BRAILLE = 0x2800
+_DASH = 2  # of four columns of dots
 _HUES = (33, 208, 36, 175, 178, 75)  # of the 256 colours: nearest to the SVG's that read on dark and on light
+_SIGNS = {"faint": "⠂", "line": "━", "dashed": "╍", "points": "●"}  # of a legend
 _DIM = "\x1b[2m"
 _RESET = "\x1b[0m"
 _Cell: TypeAlias = tuple[str, str]  # a character and its colour, which is empty or an escape sequence
@@ -71,7 +73,8 @@ def _braille(panel: Panel, columns: int, height: int) -> list[list[_Cell]]:
                 grid[row][column] = ("●", hue)
             continue
         places = [place(*point) for point in points]
-        for x, y in places if series.style == "faint" else _connected(places):
+        dots_of = places if series.style == "faint" else _connected(places)
+        for x, y in (each for each in dots_of if series.style != "dashed" or each[0] % 4 < _DASH):
             row, column = y // 4, x // 2
             fresh = not _BRAILLE < ord(grid[row][column][0]) < _BRAILLE + 256 or grid[row][column][1] != hue
             dots[row][column] = _DOTS[y % 4][x % 2] | (0 if fresh else dots[row][column])
@@ -105,7 +108,7 @@ def _placing(panel: Panel, columns: int, rows: int) -> Callable[[float, float], 
 def _in_order(panel: Panel, columns: int) -> Iterator[tuple[Series, Points]]:
     """Yield the series with what is drawn of them, single values behind lines, and points before them."""
     low_x, high_x, _, _ = panel.bounds
-    for series in sorted(panel.series, key=lambda one: ("faint", "line", "points").index(one.style)):
+    for series in sorted(panel.series, key=lambda one: ("faint", "line", "dashed", "points").index(one.style)):
         yield series, series.thinned(low_x, high_x, columns)
 
 
@@ -115,7 +118,7 @@ def _mark(panel: Panel, series: Series) -> str:
         return _FAINT
     letter = _LETTERS[panel.keys.index(series.key) % len(_LETTERS)]
     beside = any(one.key == series.key and one.style == "line" for one in panel.series)
-    return letter.upper() if series.style == "points" and beside else letter
+    return letter.upper() if series.style in ("points", "dashed") and beside else letter
 
 
 def _hue(panel: Panel, series: Series) -> str:
@@ -156,8 +159,8 @@ def _title(panel: Panel, width: int, *, colour: bool) -> list[str]:
 
 def _sign(panel: Panel, series: Series) -> str:
     if series.style == "faint":
-        return "⠂"
-    return f"{_hue(panel, series)}{'●' if series.style == 'points' else '━'}{_RESET}"
+        return _SIGNS["faint"]
+    return f"{_hue(panel, series)}{_SIGNS[series.style]}{_RESET}"
 
 
 def visible(text: str) -> str:

@@ -23,6 +23,8 @@ _COMMANDS = {  # name: one line for the overview; the module of the same name ho
     "advise": "Say what to train with a preference file, and why.",
     "rehearse": "Say what a small model learns from the pairs, and what the knobs would do.",
     "explain": "Say what a configuration trains: the loss, and what its knobs imply.",
+    "files": "Upload files, list, show, download and delete them.",
+    "submit": "Check the pairs, say what is trained and what it costs, ask, and start the job.",
     "models": "List the models that can be tuned, and what each can be asked for.",
     "jobs": "List the fine-tuning jobs; with --mine, those that this machine asked for.",
     "show": "Show what a job was asked for, how far it has come, and why it ended.",
@@ -30,6 +32,8 @@ _COMMANDS = {  # name: one line for the overview; the module of the same name ho
     "events": "List what has happened to a job.",
     "metrics": "Print, draw or save the metrics of a job.",
     "diagnose": "Say what the curves of a run say, and what to do.",
+    "compare": "Compare jobs: their differences, their curves, the best checkpoint.",
+    "report": "Write one page about a job that can be sent.",
     "cancel": "Cancel a job.",
     "checkpoints": "List the checkpoints of a job.",
     "download": "Download what a job trained.",
@@ -79,8 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         code = USAGE_ERROR
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("preftune: interrupted; nothing is left running", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        is_refused = isinstance(error, click.Abort) and error.__cause__ is None
+        why = "not confirmed, so it was not done" if is_refused else "interrupted; nothing is left running"
+        click.echo(f"preftune: {why}", err=True)
         code = INTERRUPTED
     except OSError as error:
         told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error

@@ -11,6 +11,7 @@ import click
 
 from preftune.api.models import MetricRow
 from preftune.charts import draw_text
+from preftune.cli.remote import is_coloured
 from preftune.recipes.demo import Demo, run_demo
 from preftune.runs import diagnose, panels
 
@@ -66,7 +67,7 @@ def _tell(demo: Demo) -> None:
     click.echo(f"\n{demo.report}\n")
     for panel in panels(demo.dpo_rows):
         if panel.title in ("loss", "reward accuracy"):
-            click.echo(draw_text(panel, height=8) + "\n")
+            click.echo(draw_text(panel, height=8, colour=is_coloured()) + "\n")
     click.echo(_paragraph(demo))
     click.echo(
         f"\nThe adapter is in {demo.adapter}.\nThe same on the hosted service needs two lines changed:\n{_CHANGE}"

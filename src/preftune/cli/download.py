@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from preftune.cli.remote import chosen, job_argument, json_option, print_versioned
+from preftune.cli.remote import chosen, job_argument, json_option, print_versioned, progress_bar
 from preftune.client.clients import Client
 
 
@@ -29,7 +29,10 @@ def command(
     with Client() as client:
         job_id = chosen(client, job)
         target = output or Path(job_id if step is None else f"{job_id}-{step}")
-        path = client.fine_tuning.download(job_id, to=target, step=step, checkpoint=checkpoint, extract=not archive)
+        with progress_bar(job_id) as progress:
+            path = client.fine_tuning.download(
+                job_id, to=target, step=step, checkpoint=checkpoint, extract=not archive, progress=progress
+            )
     if as_json:
         print_versioned(job=job_id, path=str(path))
     else:

@@ -1,11 +1,17 @@
-"""The knobs of a job as options, for the commands that take a configuration."""
+"""A job's configuration from a file, from options, or from both: for the commands that take one."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from pydantic import ValidationError
+
+from preftune.api.config import JobConfig, first_fault, load_fields
+from preftune.errors import ConfigError, ConfigWarning
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -26,6 +32,29 @@ def knob_options(command: _Command) -> _Command:
     return command
 
 
-def given(knobs: dict[str, Any]) -> dict[str, Any]:
-    """Return the knobs that were given."""
-    return {name: value for name, value in knobs.items() if value is not None}
+def config_options(command: _Command) -> _Command:
+    """Give a command the options from which `config_of` makes a configuration."""
+    file = click.Path(path_type=Path)
+    command = click.option("--epochs", "n_epochs", type=int, help="Epochs. [default: 1]")(command)
+    return click.option("--config", type=file, help="A .toml or .json file with the job's fields.")(
+        knob_options(command)
+    )
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def config_of(file: Path | None, options: dict[str, Any], **otherwise: Any) -> JobConfig:
+    """Return the configuration in a file, or one of preference tuning, with the options that were given over it.
+
+    `otherwise` stands for what neither names. Raises ConfigError, naming the file and the field.
+    """
+    written = {"training_method": "dpo"} if file is None else load_fields(file)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConfigWarning)  # the explanation says it
+            return JobConfig(**otherwise | written | given(options))
+    except ValidationError as error:
+        raise ConfigError(f"{file}: {first_fault(error)}" if file else first_fault(error)) from None

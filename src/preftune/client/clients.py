@@ -94,8 +94,8 @@ class Client(_Settings):
 
     `timeout` is the seconds of one attempt (of a transfer: without a byte), `deadline` those of a whole call with its
     retries and pauses (of a stream: of each of its requests). The key and the address come from PREFTUNE_API_KEY and
-    PREFTUNE_BASE_URL (or TOGETHER_…) when they are not given. `proxy` is for the connections that are made here, those
-    to storage too; `http_client` takes the place of those to the API. `state_dir` holds the ledger of jobs
+    PREFTUNE_BASE_URL (or `TOGETHER_…`) when they are not given. `proxy` is for the connections that are made here,
+    those to storage too; `http_client` takes the place of those to the API. `state_dir` holds the ledger of jobs
     (PREFTUNE_STATE_DIR; empty: none). Raises ConfigError without a key.
     """
 

@@ -7,16 +7,13 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 from preftune.api.fine_tuning import JobOrId
 from preftune.api.models import FineTuneJob
 from preftune.api.reading import id_of
-from preftune.charts import draw_svg
 from preftune.client.clients import Client
-from preftune.runs.panels import panels
-from preftune.runs.view import View, line, screen, utc_now, views
+from preftune.runs.view import View, line, screen, sheet, utc_now, views
 
 _LOG_EVERY = 60.0  # seconds between two lines of a log, unless the status changes
 _SPARED = 50.0  # times as long as a picture took nothing is drawn: a long run costs a fiftieth of a core
@@ -95,12 +92,7 @@ def _notebook() -> Callable[[View], None] | None:
 
     def show(view: View) -> None:
         nonlocal handle
-        pictures = "".join(draw_svg(panel) for panel in panels(view.rows)[:4])
-        said = view.diagnosis._repr_html_() if view.diagnosis else ""
-        bundle = {
-            "text/plain": screen(view, utc_now()),
-            "text/html": f"<p>{escape(line(view, utc_now()))}</p>{pictures}{said}",
-        }
+        bundle = {"image/svg+xml": sheet(view, utc_now()), "text/plain": screen(view, utc_now())}
         if handle is None:
             handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:

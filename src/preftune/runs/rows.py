@@ -6,11 +6,14 @@ import csv
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from preftune.api.models import MetricRow, metric_rows
 from preftune.errors import DataError
-from preftune.losses.rows import KEYS
+from preftune.losses.rows import EPOCH, KEYS, STEP
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _COLUMNS = ("split", "step", "epoch", *KEYS)  # of a CSV
 
@@ -35,15 +38,22 @@ def save(rows: Iterable[MetricRow], path: str | Path) -> int:
     return len(lines)
 
 
+def to_pandas(rows: Iterable[MetricRow]) -> DataFrame:
+    """Return rows as a pandas DataFrame with the columns of the CSV. Raises ModuleNotFoundError without pandas."""
+    from pandas import DataFrame  # noqa: PLC0415 - of the user's own environment
+
+    return DataFrame([{name: getattr(row, name) for name in _COLUMNS} for row in rows], columns=list(_COLUMNS))
+
+
 def load(path: str | Path) -> list[MetricRow]:
-    """Return the rows of a file that `save` wrote, or of a JSON document with the list under "rows" or "metrics".
+    """Return the rows of a .jsonl or .csv that `save` wrote, or of a JSON document with them under "rows" or "metrics".
 
     Raises DataError when the file holds neither.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
-        raw = _objects(text)
+        raw = _of_table(text) if path.suffix.lower() == ".csv" else _objects(text)
     except OSError as error:
         raise DataError(f"{path}: cannot be read, {error.strerror}; check the path") from None
     except ValueError as error:
@@ -61,3 +71,16 @@ def _objects(text: str) -> list[dict[str, object]]:
     if not isinstance(whole, list) or not all(isinstance(one, dict) for one in whole):
         raise ValueError("something else than a list of objects")
     return whole
+
+
+def _of_table(text: str) -> list[dict[str, object]]:
+    """Return the rows of a CSV under the names of the wire; an empty cell is no value."""
+    table = csv.DictReader(text.splitlines())
+    if not {"split", "step"} <= set(table.fieldnames or ()):
+        raise ValueError("a table without the columns split and step")
+    return [_of_line(line) for line in table]
+
+
+def _of_line(line: dict[str, str]) -> dict[str, object]:
+    names = {"step": STEP, "epoch": EPOCH} | {name: f"{line['split']}/{keys[0]}" for name, keys in KEYS.items()}
+    return {wire: float(line[name]) for name, wire in names.items() if line.get(name)}

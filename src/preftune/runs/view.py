@@ -12,12 +12,13 @@ from functools import cached_property
 from itertools import pairwise, zip_longest
 from statistics import median
 
+from preftune.api.config import DPO
 from preftune.api.fine_tuning import JobOrId, list_events, list_metrics, retrieve
 from preftune.api.models import Event, FineTuneJob, MetricRow
 from preftune.api.polling import Pauses
 from preftune.api.steps import Emit, Feed, Now, Sleep
 from preftune.api.transient import is_transient
-from preftune.charts import Panel, draw_text, visible
+from preftune.charts import Panel, draw_sheet, draw_text, visible
 from preftune.errors import APIError
 from preftune.runs.diagnose import Diagnosis, diagnose, method_of
 from preftune.runs.panels import panels
@@ -103,7 +104,7 @@ def views(job: JobOrId, *, poll_interval: float | None = None) -> Feed[View]:
 def screen(view: View, now: datetime, *, width: int = 80, height: int = 40, colour: bool = False) -> str:
     """Return what a terminal of `width` by `height` shows: the state, as many panels as fit, the verdict so far."""
     head, foot = list(_head(view, now)), list(_foot(view))
-    shown = [panel for panel in panels(view.rows) if panel.title in _LOOKED_AT]
+    shown = [panel for panel in panels(view.rows, method=_preference(view.job)) if panel.title in _LOOKED_AT]
     columns = 2 if width >= _TWO_COLUMNS and len(shown) > 1 else 1
     room = height - len(head) - len(foot) - 2
     fitting = shown[: max(1, room // (_LOWEST + _AROUND)) * columns]
@@ -114,6 +115,11 @@ def screen(view: View, now: datetime, *, width: int = 80, height: int = 40, colo
     return "\n".join(
         [*(part[:width] for part in head), "", *(line for block in beside for line in [*block, ""]), *foot]
     )
+
+
+def sheet(view: View, now: datetime) -> str:
+    """Return what a notebook shows, as one SVG element: the state, the panels, the verdict so far."""
+    return draw_sheet(panels(view.rows, method=_preference(view.job))[:6], [*_head(view, now)], [*_foot(view)])
 
 
 def line(view: View, now: datetime) -> str:
@@ -156,6 +162,11 @@ def _foot(view: View) -> Iterator[str]:
         first = found.matches[0]
         yield f"{'verdict' if view.job.is_final else 'so far'}: {first.rule}: {first.evidence}"
         yield f"  {first.advice}"
+
+
+def _preference(job: FineTuneJob) -> DPO | None:
+    method = method_of(job)
+    return method if isinstance(method, DPO) else None
 
 
 def _drawn(panel: Panel, width: int, height: int, *, colour: bool) -> list[str]:
