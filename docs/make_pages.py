@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+import click
 import numpy as np
 
 from preftune.charts import Panel, Series, draw_svg
+from preftune.cli import cli
 from preftune.losses import (
     DPO,
     conservative_dpo_loss,
@@ -34,6 +36,7 @@ from preftune.pairs.rules.catalog import RULES, Rule
 
 HERE = Path(__file__).parent
 DIFFERENCE, RELATED_TOP = "log-ratio difference, nats", 7
+_HELP = 80  # columns
 SHOWN_LINES, SHOWN_CHARACTERS = 2, 460  # of an example
 
 
@@ -46,7 +49,27 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name."""
-    return {"rules.md": "\n".join(_rules()) + "\n", "formats.md": "\n".join(_formats()) + "\n"}
+    made = {"rules.md": _rules(), "formats.md": _formats(), "command-help.md": _command_help()}
+    return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
+
+
+def _command_help() -> Iterator[str]:
+    """Yield what each command says of itself."""
+    yield "# Command help"
+    yield ""
+    yield "What `--help` says of each command, made from the commands; what they are for: [Commands](commands.md)."
+    whole = click.Context(cli, info_name="preftune", max_content_width=_HELP, terminal_width=_HELP)
+    whole.help_option_names = ["-h", "--help"]
+    for name in cli.list_commands(whole):
+        command = cli.get_command(whole, name)
+        within = click.Context(command, info_name=name, parent=whole)
+        yield from _help(within)
+        for part in command.commands.values() if isinstance(command, click.Group) else ():
+            yield from _help(click.Context(part, info_name=part.name, parent=within))
+
+
+def _help(context: click.Context) -> Iterator[str]:
+    yield from ("", f"## {context.command_path}", "", "```text", context.get_help(), "```")
 
 
 def figures() -> dict[str, str]:
